@@ -1,0 +1,42 @@
+//! What CI checks, in the order in which a mistake is cheapest.
+//!
+//! The tests run last, so that the end of the output is the test runner's own summary.
+
+use crate::{Outcome, cargo, fuzz, reference, run, tidy};
+
+/// A step and what it does.
+type Step = (&'static str, fn() -> Outcome);
+
+const STEPS: [Step; 7] = [
+    ("tidy", tidy::run),
+    ("format", || run(&mut cargo(&["fmt", "--all", "--check"]))),
+    ("reference", reference::check),
+    ("clippy", || {
+        run(&mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "--deny",
+            "warnings",
+        ]))
+    }),
+    ("doc", || {
+        let args = ["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
+        run(cargo(&args).env("RUSTDOCFLAGS", "--deny warnings"))
+    }),
+    ("fuzz", fuzz::smoke),
+    // One run of all, with the failures at the end of each binary.
+    // A snapshot that differs fails: it is not written beside the one that is there.
+    ("test", || run(cargo(&["test", "--workspace", "--no-fail-fast"]).env("INSTA_UPDATE", "no"))),
+];
+
+/// Runs all steps, up to the first that fails.
+pub(crate) fn run_all() -> Outcome {
+    for (number, (name, step)) in STEPS.iter().enumerate() {
+        println!("=== {}/{} {name}", number + 1, STEPS.len());
+        step().map_err(|error| format!("ci stops at `{name}`: {error}"))?;
+    }
+    Ok(())
+}
