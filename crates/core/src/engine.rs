@@ -1,0 +1,549 @@
+//! What follows from everything that can happen.
+//!
+//! The engine joins the machines, which do not know each other: the tree turns records into
+//! sightings, the event maps turn those into orders, the schedule turns orders into runs. It adds
+//! what concerns them all: starting, stopping, reloading, and knowing the file manager's own
+//! changes again.
+//!
+//! After each [`Engine::handle`], take the effects with [`Engine::poll`] until there are none, and
+//! call `handle` with [`Input::Time`] when the point that [`Engine::poll_timeout`] names has come.
+//! Hand over a record only while [`Engine::wants_records`].
+
+mod own;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    event::{Event, EventType, Mask},
+    filerule::{self, FilePlan, PlanError},
+    filter::Filter,
+    path,
+    pattern::PatternFault,
+    plan::{Action, Plan, Scheduler, SchedulerId, Watch},
+    record::{Record, Wd},
+    report::{Report, Say},
+    rules,
+    schedule::{Command, Counts, Schedule},
+    scope::{Coverage, Scope},
+    task::{Order, Outcome, Run, RunId, StopHow},
+    time::Instant,
+    tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Tree},
+};
+
+use self::own::OwnChanges;
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The kernel told of something.
+    Record(Record<'a>),
+    /// [`Effect::Enter`] has been carried out.
+    Entered(Ticket, Result<Found, EnterError>),
+    /// [`Effect::Barrier`] has been carried out.
+    Barrier(Option<Wd>),
+    /// Something was mounted at, or unmounted from, this path.
+    Mount(&'a [u8]),
+    /// A run ended.
+    Ended(RunId, Outcome),
+    /// A new configuration is to be in force.
+    Plan(Arc<Plan>),
+    /// The daemon is to stop. Further ones change nothing.
+    Stop,
+    /// The time has come that [`Engine::poll_timeout`] named.
+    Time,
+}
+
+/// Everything that the daemon can do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Open, watch and list what is at a path; answer with [`Input::Entered`].
+    Enter(Enter),
+    /// Remove this watch.
+    Leave(Wd),
+    /// Put a record behind everything that is in the queue; answer with [`Input::Barrier`].
+    Barrier,
+    /// Start a run; say with [`Input::Ended`] how it ended.
+    Start(Start),
+    /// Ask a run to end.
+    Stop(RunId, StopHow),
+    /// Write a line to the log.
+    Say(Report),
+    /// Hand an event to whoever listens, see [`Watch::listen`].
+    Tell(Arc<Event>),
+    /// End the process.
+    Exit,
+}
+
+/// A run, and what is needed to carry it out.
+#[derive(Debug)]
+pub struct Start {
+    /// The run.
+    pub run: Run,
+    /// The plan of its time.
+    pub plan: Arc<Plan>,
+    /// For [`Action::Rules`]: what is to be done for each of its tasks.
+    pub files: Vec<Result<Option<FilePlan>, PlanError>>,
+}
+
+/// Where the daemon is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// The Watches are being set.
+    Starting,
+    /// It does its work.
+    Running,
+    /// It waits for tasks until this point.
+    Stopping { deadline: Instant },
+    /// The wait was too long: tasks are being ended.
+    GivingUp,
+    /// Nothing is left to do.
+    Over,
+}
+
+/// Decides everything.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Arc<Plan>,
+    tree: Tree,
+    desk: Desk,
+    life: Life,
+    /// The first of the directories for which there was no watch left, until that is told.
+    limited: Option<Arc<[u8]>>,
+    resyncing: bool,
+}
+
+/// Where sightings arrive: everything but the tree that gives them.
+#[derive(Debug)]
+struct Desk {
+    schedule: Schedule,
+    own: OwnChanges,
+    effects: VecDeque<Effect>,
+}
+
+impl Engine {
+    /// An engine that starts with this plan. `seed` makes task ids and hashes: it is to be fresh
+    /// and secret.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, seed: u128) -> Self {
+        Self {
+            tree: Tree::new(scope(&plan)),
+            desk: Desk {
+                schedule: Schedule::new(&plan, seed),
+                own: OwnChanges::default(),
+                effects: VecDeque::new(),
+            },
+            plan,
+            life: Life::Starting,
+            limited: None,
+            resyncing: false,
+        }
+    }
+
+    /// Takes in what happened at this time.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        if self.life == Life::Over {
+            // What is still on its way when the end has been said changes nothing.
+            return;
+        }
+        match input {
+            Input::Record(record) => self.handle_record(now, &record),
+            Input::Entered(ticket, answer) => self.tree.handle_entered(ticket, answer),
+            Input::Barrier(barrier) => {
+                let (plan, desk) = (&self.plan, &mut self.desk);
+                self.tree.handle_barrier(barrier, &mut |tree, it| desk.see(plan, tree, now, &it));
+            }
+            Input::Mount(at) => self.tree.handle_mount(at),
+            Input::Ended(run, outcome) => {
+                self.desk.own.handle_ended(run, &mut self.tree);
+                self.desk.schedule.handle_ended(now, run, outcome);
+            }
+            Input::Plan(plan) => self.handle_plan(now, plan),
+            Input::Stop => self.handle_stop(now),
+            Input::Time => self.handle_time(now),
+        }
+        self.follow_up(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Effect> {
+        if let Some(effect) = self.desk.effects.pop_front() {
+            return Some(effect);
+        }
+        if self.life == Life::Over {
+            return None;
+        }
+        Some(match self.tree.poll_ask()? {
+            Ask::Enter(enter) => Effect::Enter(enter),
+            Ask::Leave(wd) => Effect::Leave(wd),
+            Ask::Barrier => Effect::Barrier,
+        })
+    }
+
+    /// When [`Input::Time`] next has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadline = match self.life {
+            Life::Stopping { deadline } => Some(deadline),
+            Life::Starting | Life::Running | Life::GivingUp => None,
+            Life::Over => return None,
+        };
+        [self.desk.schedule.poll_timeout(), deadline].into_iter().flatten().min()
+    }
+
+    /// Whether the next record may be handed over.
+    #[must_use]
+    pub fn wants_records(&self) -> bool {
+        self.tree.wants_records()
+    }
+
+    /// The plan in force.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The tree, to ask it things.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// How many tasks there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.desk.schedule.counts()
+    }
+
+    /// Whether nothing is left of all that has been: no task, no run, no timer, no memory, and
+    /// nothing on its way to or from the kernel.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let schedule = &self.desk.schedule;
+        self.desk.effects.is_empty()
+            && match self.life {
+                Life::Starting | Life::Running => {
+                    schedule.is_empty() && self.tree.is_settled() && self.desk.own.runs() == 0
+                }
+                Life::Stopping { .. } | Life::GivingUp => schedule.is_empty(),
+                Life::Over => schedule.is_idle(),
+            }
+    }
+
+    /// Panics unless the tables of all machines agree with each other.
+    ///
+    /// # Panics
+    ///
+    /// See above.
+    pub fn verify_invariants(&self) {
+        self.tree.verify_invariants();
+        self.desk.schedule.verify_invariants();
+        let counts = self.desk.schedule.counts();
+        assert!(self.desk.own.runs() <= counts.runs + self.desk.own.ended(), "of live runs");
+    }
+
+    fn handle_record(&mut self, now: Instant, record: &Record<'_>) {
+        match self.life {
+            Life::Starting | Life::Running => {
+                let (plan, desk) = (&self.plan, &mut self.desk);
+                self.tree.handle_record(record, &mut |tree, it| desk.see(plan, tree, now, &it));
+            }
+            // The intake is closed; paths of what still runs are not looked at again.
+            Life::Stopping { .. } | Life::GivingUp | Life::Over => return,
+        }
+        if record.mask.event_type() == Some(EventType::QOverflow) {
+            self.resyncing = true;
+            self.say(Say::Overflow);
+        }
+        self.desk.own.handle_passed(&mut self.tree);
+    }
+
+    fn handle_plan(&mut self, now: Instant, plan: Arc<Plan>) {
+        // A reload that comes too late changes nothing.
+        if !matches!(self.life, Life::Starting | Life::Running) {
+            return;
+        }
+        self.desk.drain_schedule(&self.plan, now);
+        self.desk.schedule.handle_plan(now, &plan);
+        self.desk.own.handle_plan();
+        self.tree.handle_scope(scope(&plan));
+        self.plan = plan;
+        self.say(Say::Reloaded {
+            watches: self.plan.watches.len(),
+            schedulers: self.plan.schedulers.len(),
+        });
+    }
+
+    fn handle_stop(&mut self, now: Instant) {
+        if !matches!(self.life, Life::Starting | Life::Running) {
+            return;
+        }
+        self.desk.schedule.handle_stop(now);
+        let timeout = self.plan.shutdown_timeout;
+        let Counts { waiting, ready, running, .. } = self.desk.schedule.counts();
+        if waiting + ready + running > 0 {
+            self.say(Say::Stopping { running, waiting: waiting + ready, timeout });
+        }
+        self.life = Life::Stopping { deadline: now + timeout };
+    }
+
+    fn handle_time(&mut self, now: Instant) {
+        if let Life::Stopping { deadline } = self.life
+            && deadline <= now
+        {
+            let Counts { waiting, ready, running, .. } = self.desk.schedule.counts();
+            self.say(Say::ShutdownTimeout { running, waiting: waiting + ready });
+            self.life = Life::GivingUp;
+            self.desk.schedule.handle_give_up(now);
+        }
+        self.desk.schedule.handle_timeout(now);
+    }
+
+    /// What follows from any input.
+    fn follow_up(&mut self, now: Instant) {
+        self.desk.drain_schedule(&self.plan, now);
+        while let Some(notice) = self.tree.poll_notice() {
+            self.notice(notice);
+        }
+        if self.tree.is_settled()
+            && let Some(path) = self.limited.take()
+        {
+            self.say(Say::WatchLimit { path, unwatched: self.tree.unwatched() });
+        }
+        match self.life {
+            Life::Starting if self.tree.is_settled() => {
+                self.life = Life::Running;
+                self.say(Say::Ready {
+                    directories: self.tree.watched_len(),
+                    watches: self.plan.watches.len(),
+                });
+            }
+            Life::Running if self.resyncing && self.tree.is_settled() => {
+                self.resyncing = false;
+                self.say(Say::Resynced { directories: self.tree.watched_len() });
+            }
+            Life::Stopping { .. } | Life::GivingUp if self.desk.schedule.is_idle() => {
+                self.life = Life::Over;
+                self.say(Say::Stopped);
+                self.desk.effects.push_back(Effect::Exit);
+            }
+            Life::Starting
+            | Life::Running
+            | Life::Stopping { .. }
+            | Life::GivingUp
+            | Life::Over => {}
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let say = match notice {
+            Notice::Waits(path) => Say::Waits { path },
+            // The one line that says that all are ready is enough.
+            Notice::Watches(_) if self.life == Life::Starting => return,
+            Notice::Watches(path) => Say::Watches { path, directories: self.tree.watched_len() },
+            Notice::Gone(path) => Say::Vanished { path },
+            Notice::Unwatched(path, error) => Say::Unwatched { path, error },
+            Notice::Limit(path) => {
+                // Told once all that can be watched is: how many are not is what counts.
+                self.limited.get_or_insert(path);
+                return;
+            }
+            Notice::Unprobed(path) => {
+                Say::Unprobed { path, error: "no lease could be had on it".into() }
+            }
+            Notice::StartsOver(path) => Say::StartsOver { path },
+        };
+        self.say(say);
+    }
+
+    fn say(&mut self, say: Say) {
+        let logname = Arc::clone(&self.plan.logname);
+        self.desk.effects.push_back(Effect::Say(Report { logname, task: None, say }));
+    }
+}
+
+impl Desk {
+    /// An event map's answer to what happened.
+    fn see(&mut self, plan: &Arc<Plan>, tree: &Tree, now: Instant, sighting: &Sighting<'_>) {
+        let mut event = None;
+        if sighting.event_type == EventType::QOverflow {
+            for watch in &plan.watches {
+                self.offer(plan, tree, now, sighting, watch, &mut event);
+            }
+            return;
+        }
+        for id in &tree.scope().interest(sighting.spots).members {
+            if !sighting.seen_by.contains(id) {
+                self.offer(plan, tree, now, sighting, plan.watch(*id), &mut event);
+            }
+        }
+        if let (EventType::MovedTo, Some(src)) = (sighting.event_type, &sighting.src) {
+            let to = event.get_or_insert_with(|| make_event(tree, sighting)).pathname.clone();
+            let says = |scheduler| says_moved(plan, tree, sighting, scheduler);
+            self.schedule.handle_moved(src, &to, sighting.is_dir, &says);
+        }
+    }
+
+    /// Offers what happened to one Watch.
+    fn offer(
+        &mut self,
+        plan: &Arc<Plan>,
+        tree: &Tree,
+        now: Instant,
+        sighting: &Sighting<'_>,
+        watch: &Watch,
+        event: &mut Option<Arc<Event>>,
+    ) {
+        let bindings = watch.map.get(sighting.event_type);
+        let listens = watch.listen.contains(sighting.event_type.mask());
+        let wants = |it: SchedulerId| rules::takes_kind(plan.scheduler(it), sighting.is_dir);
+        if !listens && !bindings.iter().any(|it| wants(it.scheduler)) {
+            return;
+        }
+        // The name alone often says that a path is filtered out: no path is built for those.
+        if watch.filter.lets_through_name(sighting.name) == Some(false) && !sighting.name.is_empty()
+        {
+            return;
+        }
+        let event = event.get_or_insert_with(|| make_event(tree, sighting));
+        let logname = &plan.logname;
+        if !self.passes(&watch.filter, event, logname) {
+            return;
+        }
+        if listens {
+            self.effects.push_back(Effect::Tell(Arc::clone(event)));
+        }
+        for binding in bindings {
+            let scheduler = plan.scheduler(binding.scheduler);
+            if !wants(binding.scheduler)
+                || !self.passes(&scheduler.filter, event, &scheduler.logname)
+                || self.own.is_own(binding.scheduler, event)
+            {
+                continue;
+            }
+            let (kind, scheduler) = (binding.kind, binding.scheduler);
+            self.schedule.handle_order(now, Order { kind, scheduler, event: Arc::clone(event) });
+            if is_line(plan.scheduler(scheduler)) {
+                // Before the next event could take this one's place: each has its line.
+                self.drain_schedule(plan, now);
+            }
+        }
+    }
+
+    /// Carries out what the schedule says.
+    fn drain_schedule(&mut self, plan: &Arc<Plan>, now: Instant) {
+        loop {
+            // A run's own line comes before the run itself.
+            while let Some(report) = self.schedule.poll_report() {
+                self.effects.push_back(Effect::Say(report));
+            }
+            match self.schedule.poll_command() {
+                None => return,
+                Some(Command::Stop { run, how }) => {
+                    self.effects.push_back(Effect::Stop(run, how));
+                }
+                Some(Command::Start(run)) => self.start(plan, now, run),
+            }
+        }
+    }
+
+    fn start(&mut self, plan: &Arc<Plan>, now: Instant, run: Run) {
+        let scheduler = plan.scheduler(run.scheduler);
+        let files: Vec<_> = match &scheduler.action {
+            Action::Rules(rules) => {
+                run.tasks.iter().map(|it| filerule::plan(rules, &it.event.pathname)).collect()
+            }
+            Action::Exec(_) | Action::Shell(_) | Action::Log(_) => Vec::new(),
+        };
+        let id = run.id;
+        let is_line = is_line(scheduler);
+        self.own.handle_started(&run, files.iter().flatten().flatten());
+        self.effects.push_back(Effect::Start(Start { run, plan: Arc::clone(plan), files }));
+        if is_line {
+            self.schedule.handle_ended(now, id, Outcome::Done(None));
+        }
+    }
+
+    fn passes(&mut self, filter: &Filter, event: &Event, logname: &Arc<str>) -> bool {
+        // An overflow is about no path.
+        if event.pathname.is_empty() {
+            return true;
+        }
+        match rules::passes(filter, &event.pathname, event.root_len as usize) {
+            Ok(passes) => passes,
+            Err(fault) => {
+                self.fault(event, &fault, logname);
+                // What cannot be decided is not hidden.
+                true
+            }
+        }
+    }
+
+    fn fault(&mut self, event: &Event, fault: &PatternFault, logname: &Arc<str>) {
+        let say = Say::PatternFault { path: Arc::clone(&event.pathname), error: fault.to_string() };
+        let report = Report { logname: Arc::clone(logname), task: None, say };
+        self.effects.push_back(Effect::Say(report));
+    }
+}
+
+/// Whether a scheduler's runs are lines of the log: those take no time, and have ended when they
+/// have started. That their caller says so as well changes nothing.
+fn is_line(scheduler: &Scheduler) -> bool {
+    match scheduler.action {
+        Action::Log(_) => true,
+        Action::Exec(_) | Action::Shell(_) | Action::Rules(_) => false,
+    }
+}
+
+/// Whether an event map itself says what a move means for a scheduler.
+fn says_moved(plan: &Plan, tree: &Tree, sighting: &Sighting<'_>, scheduler: SchedulerId) -> bool {
+    let members = &tree.scope().interest(sighting.spots).members;
+    rules::takes_kind(plan.scheduler(scheduler), sighting.is_dir)
+        && members.iter().any(|it| {
+            let map = &plan.watch(*it).map;
+            let bindings = [EventType::MovedFrom, EventType::MovedTo].map(|it| map.get(it));
+            bindings.into_iter().flatten().any(|it| it.scheduler == scheduler)
+        })
+}
+
+fn make_event(tree: &Tree, sighting: &Sighting<'_>) -> Arc<Event> {
+    let mut pathname = Vec::with_capacity(128);
+    let mut root_len = 0;
+    if sighting.event_type != EventType::QOverflow {
+        root_len = tree.push_path(sighting.node, &mut pathname);
+        if !sighting.name.is_empty() {
+            path::push(&mut pathname, sighting.name);
+        }
+    }
+    Arc::new(Event {
+        event_type: sighting.event_type,
+        mask: sighting.mask,
+        is_dir: sighting.is_dir,
+        pathname: pathname.into(),
+        src_pathname: sighting.src.clone(),
+        name_len: u16::try_from(sighting.name.len()).expect("a name is at most 255 bytes"),
+        root_len: u32::try_from(root_len).unwrap_or(u32::MAX),
+        wd: sighting.wd,
+        cookie: sighting.cookie,
+        origin: sighting.origin,
+    })
+}
+
+/// What the Watches of a plan cover.
+fn scope(plan: &Plan) -> Scope {
+    let coverage = plan.watches.iter().map(|watch| {
+        let moves = EventType::MovedFrom.mask().with(EventType::MovedTo.mask());
+        let bindings = watch.map.bindings.iter().flatten();
+        // Tasks can only follow renames that are told, and rules know theirs by both halves.
+        let asks = |it: &Scheduler| it.follow || matches!(it.action, Action::Rules(_));
+        let asks = bindings.map(|it| plan.scheduler(it.scheduler)).any(asks);
+        let moves = if asks { moves } else { Mask::NONE };
+        Coverage {
+            paths: watch.paths.clone(),
+            rec: watch.rec,
+            auto_add: watch.auto_add,
+            mask: watch.wanted().with(moves),
+            filter: watch.filter.clone(),
+        }
+    });
+    Scope::new(coverage.collect())
+}

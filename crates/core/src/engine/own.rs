@@ -1,0 +1,168 @@
+//! The file manager's own changes, known again when the kernel tells of them.
+//!
+//! A rule that moves a file into a watched directory makes an event there, which must not order
+//! the same scheduler again. What a run is going to do is known before it starts, so its events are
+//! known by their paths and kinds; nothing else is taken for our own, because a new file under the
+//! same name is work. What is expected of a run is forgotten when everything that was queued at its
+//! end has been read; if it may have made directories, when what was found in those has been told,
+//! too.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    event::{Event, EventType, Origin},
+    filerule::{FileAction, FilePlan},
+    path,
+    plan::SchedulerId,
+    task::{Run, RunId},
+    tree::Tree,
+};
+
+/// What the runs of file rules change.
+#[derive(Debug, Default)]
+pub(super) struct OwnChanges {
+    runs: BTreeMap<RunId, Expected>,
+    /// Ended runs, in the order in which they can be forgotten.
+    ended: VecDeque<Ended>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    run: RunId,
+    /// The epoch of the tree with which its last events have been read.
+    fence: u32,
+    /// Whether directories may have been entered with those, whose listings are told later.
+    lists: bool,
+}
+
+#[derive(Debug)]
+struct Expected {
+    scheduler: SchedulerId,
+    changes: Vec<Change>,
+    makes_directories: bool,
+}
+
+#[derive(Debug)]
+struct Change {
+    action: FileAction,
+    src: Vec<u8>,
+    dst: Option<Vec<u8>>,
+}
+
+impl OwnChanges {
+    pub(super) fn handle_started<'a>(
+        &mut self,
+        run: &Run,
+        plans: impl Iterator<Item = &'a FilePlan>,
+    ) {
+        let mut makes_directories = run.tasks.iter().any(|it| it.event.is_dir);
+        let plans = plans.inspect(|it| makes_directories |= it.auto_create);
+        let changes: Vec<Change> = plans
+            .map(|it| Change {
+                action: it.action,
+                src: it.src.clone(),
+                dst: it.dst.as_ref().map(|it| it.path.clone()),
+            })
+            .collect();
+        if !changes.is_empty() {
+            let scheduler = run.scheduler;
+            self.runs.insert(run.id, Expected { scheduler, changes, makes_directories });
+        }
+    }
+
+    pub(super) fn handle_ended(&mut self, run: RunId, tree: &mut Tree) {
+        if let Some(it) = self.runs.get(&run) {
+            let (fence, lists) = (tree.fence(), it.makes_directories);
+            self.ended.push_back(Ended { run, fence, lists });
+        }
+    }
+
+    /// Takes in that records have been read.
+    pub(super) fn handle_passed(&mut self, tree: &mut Tree) {
+        while self.ended.front().is_some_and(|it| tree.has_passed(it.fence)) {
+            let Some(it) = self.ended.pop_front() else { return };
+            if it.lists {
+                self.ended.push_back(Ended { fence: tree.fence(), lists: false, ..it });
+            } else {
+                self.runs.remove(&it.run);
+            }
+        }
+    }
+
+    /// Takes in that schedulers have new numbers: what runs is no longer known.
+    pub(super) fn handle_plan(&mut self) {
+        self.runs.clear();
+        self.ended.clear();
+    }
+
+    /// Whether an event is what a run of the scheduler does itself.
+    pub(super) fn is_own(&self, scheduler: SchedulerId, event: &Event) -> bool {
+        if self.runs.is_empty() {
+            return false;
+        }
+        let of = self.runs.values().filter(|it| it.scheduler == scheduler);
+        let grows = event.pathname.split(|byte| *byte == b'/').any(is_temporary)
+            || event.event_type == EventType::Attrib && has_no_name(event.name());
+        grows || of.flat_map(|it| &it.changes).any(|it| it.makes(event))
+    }
+
+    pub(super) fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub(super) fn ended(&self) -> usize {
+        self.ended.len()
+    }
+}
+
+impl Change {
+    fn makes(&self, event: &Event) -> bool {
+        let at = &*event.pathname;
+        let is_dst = self.dst.as_deref() == Some(at);
+        let is_met = event.origin == Origin::Scan
+            && self.dst.as_ref().is_some_and(|it| path::below(at, it).is_some());
+        let leaves = matches!(self.action, FileAction::Move | FileAction::Delete);
+        match event.event_type {
+            EventType::MovedTo => {
+                let from_us = |src: &[u8]| {
+                    src == self.src || path::split(src).is_some_and(|it| is_temporary(it.1))
+                };
+                // What comes from where nobody watches is not ours: the file was seen before.
+                is_dst && event.src_pathname.as_deref().is_some_and(from_us)
+            }
+            EventType::MovedFrom | EventType::Delete => {
+                leaves && path::below(at, &self.src).is_some()
+            }
+            EventType::Attrib => is_dst || at == self.src,
+            // Directories that `auto_create` makes, and what is met in them.
+            EventType::Create => {
+                event.is_dir && self.dst.as_ref().is_some_and(|it| path::below(it, at).is_some())
+                    || is_met
+            }
+            EventType::CloseWrite => is_met,
+            EventType::Open | EventType::Access | EventType::CloseNowrite => {
+                path::below(at, &self.src).is_some() || is_dst
+            }
+            EventType::Modify
+            | EventType::DeleteSelf
+            | EventType::MoveSelf
+            | EventType::Unmount
+            | EventType::QOverflow
+            | EventType::Ignored => false,
+        }
+    }
+}
+
+/// Names under which copies grow until they are whole: `.pyinotifyd-`, 16 hex digits, `.tmp`.
+fn is_temporary(name: &[u8]) -> bool {
+    let hex = name.strip_prefix(b".pyinotifyd-").and_then(|it| it.strip_suffix(b".tmp"));
+    hex.is_some_and(|it| it.len() == 16 && it.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// What the kernel calls a file that was opened with `O_TMPFILE`: `#` and its inode number. It tells
+/// of a copy's owner and mode under this name, since `IN_EXCL_UNLINK` does not hold for `IN_ATTRIB`
+/// (fs/notify/fsnotify.c).
+fn has_no_name(name: &[u8]) -> bool {
+    let number = name.strip_prefix(b"#");
+    number.is_some_and(|it| !it.is_empty() && it.iter().all(u8::is_ascii_digit))
+}

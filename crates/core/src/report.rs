@@ -1,0 +1,660 @@
+//! Every sentence that the daemon says of its work.
+//!
+//! Other things to log exist (a command's output, a user's message), but what the program itself
+//! tells at level info and above is a [`Report`], so that one page lists it all.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    event::Mask,
+    path::shown,
+    plan::Level,
+    task::{Outcome, TaskId},
+    time::Human,
+};
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Who says it: the daemon's logname or a scheduler's.
+    pub logname: Arc<str>,
+    /// The task that it is about.
+    pub task: Option<TaskId>,
+    /// What it says.
+    pub say: Say,
+}
+
+/// What a report says.
+///
+/// Paths are absolute, and a task's path is its subject: where several are possible, that of its
+/// last event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Say {
+    // -- schedule --
+    /// A task waits for its delay.
+    Scheduled {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// The event that asked for it.
+        mask: Mask,
+        /// How long until it starts.
+        delay: Duration,
+    },
+    /// A waiting task waits anew.
+    Rescheduled {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// The event that put it off.
+        mask: Mask,
+        /// How long until it starts.
+        delay: Duration,
+    },
+    /// A task that had not started is given up.
+    Cancelled {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// Why it is given up.
+        why: CancelReason,
+    },
+    /// A cancel came too late: the task runs.
+    CancelTooLate {
+        /// The task's subject.
+        path: Arc<[u8]>,
+    },
+    /// An event came while its subject's task runs, and `busy = "skip"`.
+    SkippedBusy {
+        /// The task's subject.
+        path: Arc<[u8]>,
+    },
+    /// An event came while its subject's task runs; it runs again afterwards.
+    RunsAgain {
+        /// The task's subject.
+        path: Arc<[u8]>,
+    },
+    /// A run starts.
+    Started {
+        /// The subject; that of the first task of a batch.
+        path: Arc<[u8]>,
+        /// The event that the run is for.
+        mask: Mask,
+        /// 1 for the first run, one more for each retry.
+        attempt: u32,
+        /// How many tasks the run is for.
+        batch: usize,
+    },
+    /// A run ended.
+    Ended {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// How it ended.
+        outcome: Outcome,
+        /// How long it ran.
+        took: Duration,
+    },
+    /// A run failed and is tried again.
+    Retries {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// How the run ended.
+        outcome: Outcome,
+        /// Which run failed, from 1.
+        attempt: u32,
+        /// How many runs there are in all.
+        tries: u32,
+        /// How long until the next.
+        delay: Duration,
+    },
+    /// A run takes longer than its `timeout`.
+    TimedOut {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// How long it was allowed to take.
+        timeout: Duration,
+    },
+    /// A run is still there `kill_after` past `SIGTERM`.
+    Kills {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// How long it had to end.
+        kill_after: Duration,
+    },
+    /// A task triggers itself.
+    BreakerTripped {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// How many runs followed one another.
+        runs: u32,
+        /// How long its orders are held back.
+        rest: Duration,
+    },
+    /// A waiting task's subject was renamed.
+    Followed {
+        /// The subject's old path.
+        from: Arc<[u8]>,
+        /// Its new one.
+        to: Arc<[u8]>,
+    },
+
+    // -- tree --
+    /// A Watch's path does not exist.
+    Waits {
+        /// The Watch's path.
+        path: Arc<[u8]>,
+    },
+    /// A Watch's path exists.
+    Watches {
+        /// The Watch's path.
+        path: Arc<[u8]>,
+        /// How many directories are watched for it.
+        directories: usize,
+    },
+    /// A Watch's path has vanished.
+    Vanished {
+        /// The Watch's path.
+        path: Arc<[u8]>,
+    },
+    /// A directory cannot be watched.
+    Unwatched {
+        /// The directory.
+        path: Arc<[u8]>,
+        /// What the kernel said to it.
+        error: String,
+    },
+    /// No more directories can be watched.
+    WatchLimit {
+        /// The directory that was refused.
+        path: Arc<[u8]>,
+        /// How many directories are not watched by now.
+        unwatched: usize,
+    },
+    /// The kernel dropped events.
+    Overflow,
+    /// What the tree believed contradicted itself; it starts over.
+    StartsOver {
+        /// The directory below which it does.
+        path: Arc<[u8]>,
+    },
+    /// The trees are known again.
+    Resynced {
+        /// How many directories are watched.
+        directories: usize,
+    },
+    /// It cannot be known whether a file is still being written.
+    Unprobed {
+        /// The file.
+        path: Arc<[u8]>,
+        /// What was tried, and what the kernel said to it.
+        error: String,
+    },
+
+    // -- rules --
+    /// A pattern gave up on a path.
+    PatternFault {
+        /// The path.
+        path: Arc<[u8]>,
+        /// The pattern, and why it gave up.
+        error: String,
+    },
+
+    // -- the daemon --
+    /// All Watches are set.
+    Ready {
+        /// How many directories are watched.
+        directories: usize,
+        /// How many Watches there are.
+        watches: usize,
+    },
+    /// It stops, and waits for tasks.
+    Stopping {
+        /// How many tasks run.
+        running: usize,
+        /// How many tasks wait.
+        waiting: usize,
+        /// The longest that it waits for them, in all.
+        timeout: Duration,
+    },
+    /// The wait is over: these tasks are given up.
+    ShutdownTimeout {
+        /// How many tasks still run.
+        running: usize,
+        /// How many tasks still wait.
+        waiting: usize,
+    },
+    /// It has stopped.
+    Stopped,
+    /// A new configuration is in force.
+    Reloaded {
+        /// How many Watches it has.
+        watches: usize,
+        /// How many schedulers it has.
+        schedulers: usize,
+    },
+}
+
+/// Why a task was given up before it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelReason {
+    /// An event of this kind cancels it.
+    Event(Mask),
+    /// The daemon stops.
+    Shutdown,
+    /// Its scheduler is no longer in the configuration.
+    SchedulerGone,
+    /// Somebody asked.
+    Command,
+    /// Another task of the same subject takes its place: an event came while it waited to be tried
+    /// again, or its subject was renamed to one that has a task.
+    Superseded,
+}
+
+impl Say {
+    /// The [`name`](Self::name)s of all variants, in their order.
+    pub const NAMES: [&'static str; 28] = [
+        "scheduled",
+        "rescheduled",
+        "cancelled",
+        "cancel-too-late",
+        "skipped-busy",
+        "runs-again",
+        "started",
+        "ended",
+        "retries",
+        "timed-out",
+        "kills",
+        "breaker-tripped",
+        "followed",
+        "waits",
+        "watches",
+        "vanished",
+        "unwatched",
+        "watch-limit",
+        "overflow",
+        "starts-over",
+        "resynced",
+        "unprobed",
+        "pattern-fault",
+        "ready",
+        "stopping",
+        "shutdown-timeout",
+        "stopped",
+        "reloaded",
+    ];
+
+    /// A word for programs that read the log: it stays when the sentence is reworded.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Scheduled { .. } => "scheduled",
+            Self::Rescheduled { .. } => "rescheduled",
+            Self::Cancelled { .. } => "cancelled",
+            Self::CancelTooLate { .. } => "cancel-too-late",
+            Self::SkippedBusy { .. } => "skipped-busy",
+            Self::RunsAgain { .. } => "runs-again",
+            Self::Started { .. } => "started",
+            Self::Ended { .. } => "ended",
+            Self::Retries { .. } => "retries",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Kills { .. } => "kills",
+            Self::BreakerTripped { .. } => "breaker-tripped",
+            Self::Followed { .. } => "followed",
+            Self::Waits { .. } => "waits",
+            Self::Watches { .. } => "watches",
+            Self::Vanished { .. } => "vanished",
+            Self::Unwatched { .. } => "unwatched",
+            Self::WatchLimit { .. } => "watch-limit",
+            Self::Overflow => "overflow",
+            Self::StartsOver { .. } => "starts-over",
+            Self::Resynced { .. } => "resynced",
+            Self::Unprobed { .. } => "unprobed",
+            Self::PatternFault { .. } => "pattern-fault",
+            Self::Ready { .. } => "ready",
+            Self::Stopping { .. } => "stopping",
+            Self::ShutdownTimeout { .. } => "shutdown-timeout",
+            Self::Stopped => "stopped",
+            Self::Reloaded { .. } => "reloaded",
+        }
+    }
+
+    /// The path that it is about.
+    #[must_use]
+    pub fn path(&self) -> Option<&[u8]> {
+        match self {
+            Self::Scheduled { path, .. }
+            | Self::Rescheduled { path, .. }
+            | Self::Cancelled { path, .. }
+            | Self::CancelTooLate { path, .. }
+            | Self::SkippedBusy { path, .. }
+            | Self::RunsAgain { path, .. }
+            | Self::Started { path, .. }
+            | Self::Ended { path, .. }
+            | Self::Retries { path, .. }
+            | Self::TimedOut { path, .. }
+            | Self::Kills { path, .. }
+            | Self::BreakerTripped { path, .. }
+            | Self::Waits { path, .. }
+            | Self::Watches { path, .. }
+            | Self::Vanished { path, .. }
+            | Self::Unwatched { path, .. }
+            | Self::WatchLimit { path, .. }
+            | Self::StartsOver { path, .. }
+            | Self::Unprobed { path, .. }
+            | Self::PatternFault { path, .. }
+            | Self::Followed { to: path, .. } => Some(path),
+            Self::Overflow
+            | Self::Resynced { .. }
+            | Self::Ready { .. }
+            | Self::Stopping { .. }
+            | Self::ShutdownTimeout { .. }
+            | Self::Stopped
+            | Self::Reloaded { .. } => None,
+        }
+    }
+
+    /// How severe it is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Rescheduled { .. } | Self::RunsAgain { .. } | Self::CancelTooLate { .. } => {
+                Level::Debug
+            }
+            Self::Ended { outcome, .. } => match outcome {
+                Outcome::Done(_) => Level::Info,
+                Outcome::Stopped => Level::Warning,
+                Outcome::Exited(..)
+                | Outcome::Signalled(..)
+                | Outcome::Failed(_)
+                | Outcome::Refused(_) => Level::Error,
+            },
+            Self::Cancelled { why, .. } => match why {
+                CancelReason::Event(_)
+                | CancelReason::SchedulerGone
+                | CancelReason::Command
+                | CancelReason::Superseded => Level::Info,
+                CancelReason::Shutdown => Level::Warning,
+            },
+            Self::Scheduled { .. }
+            | Self::Started { .. }
+            | Self::Followed { .. }
+            | Self::Watches { .. }
+            | Self::Resynced { .. }
+            | Self::Ready { .. }
+            | Self::Stopping { .. }
+            | Self::Stopped
+            | Self::Reloaded { .. } => Level::Info,
+            Self::SkippedBusy { .. }
+            | Self::Retries { .. }
+            | Self::TimedOut { .. }
+            | Self::Kills { .. }
+            | Self::Waits { .. }
+            | Self::Vanished { .. }
+            | Self::StartsOver { .. }
+            | Self::Unprobed { .. } => Level::Warning,
+            Self::BreakerTripped { .. }
+            | Self::Unwatched { .. }
+            | Self::WatchLimit { .. }
+            | Self::Overflow
+            | Self::PatternFault { .. }
+            | Self::ShutdownTimeout { .. } => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.task {
+            Some(task) => write!(f, "{task}: {}", self.say),
+            None => write!(f, "{}", self.say),
+        }
+    }
+}
+
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(mask) => write!(f, "{mask}"),
+            Self::Shutdown => f.write_str("the daemon stops"),
+            Self::SchedulerGone => f.write_str("its scheduler is no longer configured"),
+            Self::Command => f.write_str("on request"),
+            Self::Superseded => f.write_str("another task takes its place"),
+        }
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "all sentences of the program stand in one place")]
+impl fmt::Display for Say {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scheduled { path, mask, delay } => {
+                write!(f, "scheduled for {mask} of {}, starts in {}", shown(path), Human(*delay))
+            }
+            Self::Rescheduled { path, mask, delay } => {
+                write!(f, "put off by {mask} of {}, starts in {}", shown(path), Human(*delay))
+            }
+            Self::Cancelled { path, why } => write!(f, "cancelled for {}: {why}", shown(path)),
+            Self::CancelTooLate { path } => {
+                write!(f, "not cancelled for {}: it runs already", shown(path))
+            }
+            Self::SkippedBusy { path } => {
+                write!(f, "event skipped for {}: its task still runs", shown(path))
+            }
+            Self::RunsAgain { path } => {
+                write!(f, "runs again for {} when its run has ended", shown(path))
+            }
+            Self::Started { path, mask, attempt, batch } => {
+                write!(f, "started for {mask} of {}", shown(path))?;
+                if *batch > 1 {
+                    write!(f, " and {} more", batch - 1)?;
+                }
+                if *attempt > 1 {
+                    write!(f, ", attempt {attempt}")?;
+                }
+                Ok(())
+            }
+            Self::Ended { path, outcome: outcome @ Outcome::Done(_), took } => {
+                write!(f, "{outcome} for {} after {}", shown(path), Human(*took))
+            }
+            Self::Ended { path, outcome: Outcome::Stopped, took } => {
+                write!(f, "stopped for {} after {}", shown(path), Human(*took))
+            }
+            Self::Ended { path, outcome, took } => {
+                write!(f, "failed for {} after {}: {outcome}", shown(path), Human(*took))
+            }
+            Self::Retries { path, outcome, attempt, tries, delay } => write!(
+                f,
+                "attempt {attempt} of {tries} failed for {}, the next starts in {}: {outcome}",
+                shown(path),
+                Human(*delay)
+            ),
+            Self::TimedOut { path, timeout } => write!(
+                f,
+                "timed out for {}: still runs after {}, is asked to end",
+                shown(path),
+                Human(*timeout)
+            ),
+            Self::Kills { path, kill_after } => write!(
+                f,
+                "killed for {}: still runs {} after it was asked to end",
+                shown(path),
+                Human(*kill_after)
+            ),
+            Self::BreakerTripped { path, runs, rest } => write!(
+                f,
+                "{} triggers its own task: {runs} runs in a row, each ordered while the one \
+                 before ran or right after it; the next waits {}",
+                shown(path),
+                Human(*rest)
+            ),
+            Self::Followed { from, to } => {
+                write!(f, "follows {} to {}", shown(from), shown(to))
+            }
+            Self::Waits { path } => {
+                write!(f, "{} does not exist: it is watched as soon as it does", shown(path))
+            }
+            Self::Watches { path, directories } => {
+                write!(f, "watching {}, {}", shown(path), Directories(*directories))
+            }
+            Self::Vanished { path } => {
+                write!(f, "{} is gone: it is watched again as soon as it is back", shown(path))
+            }
+            Self::Unwatched { path, error } => {
+                write!(f, "cannot watch {}: {error}", shown(path))
+            }
+            Self::WatchLimit { path, unwatched } => write!(
+                f,
+                "cannot watch {}: the limit of inotify watches is reached; {} unwatched; raise it \
+                 with sysctl fs.inotify.max_user_watches",
+                shown(path),
+                Count(*unwatched, "directory stays", "directories stay")
+            ),
+            Self::Overflow => f.write_str(
+                "events were lost: the kernel's queue is full; all Watches are read anew; enlarge \
+                 it with sysctl fs.inotify.max_queued_events",
+            ),
+            Self::StartsOver { path } => {
+                write!(f, "lost track of {}: it is read anew", shown(path))
+            }
+            Self::Resynced { directories } => {
+                write!(f, "in step again, {} watched", Directories(*directories))
+            }
+            Self::Unprobed { path, error } => {
+                write!(f, "cannot tell whether {} is still written to: {error}", shown(path))
+            }
+            Self::PatternFault { path, error } => {
+                write!(f, "cannot match {}: {error}", shown(path))
+            }
+            Self::Ready { directories, watches } => write!(
+                f,
+                "ready, {}, {}",
+                Count(*watches, "Watch", "Watches"),
+                Directories(*directories)
+            ),
+            Self::Stopping { running: 0, waiting: 0, .. } => f.write_str("stopping"),
+            Self::Stopping { running, waiting, timeout } => write!(
+                f,
+                "stopping, {running} running and {waiting} waiting tasks have up to {}",
+                Human(*timeout)
+            ),
+            Self::ShutdownTimeout { running, waiting } => write!(
+                f,
+                "gave up {running} running and {waiting} waiting tasks: shutdown_timeout is over"
+            ),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Reloaded { watches, schedulers } => write!(
+                f,
+                "reloaded, {}, {}",
+                Count(*watches, "Watch", "Watches"),
+                Count(*schedulers, "scheduler", "schedulers")
+            ),
+        }
+    }
+}
+
+/// A number and what it counts.
+struct Count(usize, &'static str, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &Self(count, one, many) = self;
+        write!(f, "{count} {}", if count == 1 { one } else { many })
+    }
+}
+
+/// A number of directories.
+struct Directories(usize);
+
+impl fmt::Display for Directories {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Count(self.0, "directory", "directories").fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventType;
+
+    /// One report of each kind, in the order of [`Say`], and more where the sentence differs.
+    fn examples() -> Vec<Say> {
+        let path = || Arc::<[u8]>::from(&b"/srv/in/a.pdf"[..]);
+        let dir = || Arc::<[u8]>::from(&b"/srv/in"[..]);
+        let secs = Duration::from_secs;
+        let mask = EventType::CloseWrite.mask();
+        let failed = || Outcome::Exited(1, "scan: no space left".into());
+        vec![
+            Say::Scheduled { path: path(), mask, delay: secs(30) },
+            Say::Rescheduled { path: path(), mask: EventType::Modify.mask(), delay: secs(30) },
+            Say::Cancelled { path: path(), why: CancelReason::Event(EventType::Delete.mask()) },
+            Say::Cancelled { path: path(), why: CancelReason::Shutdown },
+            Say::Cancelled { path: path(), why: CancelReason::SchedulerGone },
+            Say::Cancelled { path: path(), why: CancelReason::Command },
+            Say::CancelTooLate { path: path() },
+            Say::SkippedBusy { path: path() },
+            Say::RunsAgain { path: path() },
+            Say::Started { path: path(), mask, attempt: 1, batch: 1 },
+            Say::Started { path: path(), mask, attempt: 2, batch: 1 },
+            Say::Started { path: path(), mask, attempt: 1, batch: 40 },
+            Say::Ended { path: path(), outcome: Outcome::Done(None), took: secs(2) },
+            Say::Ended { path: path(), outcome: Outcome::Stopped, took: secs(2) },
+            Say::Ended { path: path(), outcome: failed(), took: secs(2) },
+            Say::Ended {
+                path: path(),
+                outcome: Outcome::Signalled(9, String::new()),
+                took: Duration::from_millis(1500),
+            },
+            Say::Retries { path: path(), outcome: failed(), attempt: 1, tries: 3, delay: secs(10) },
+            Say::TimedOut { path: path(), timeout: secs(120) },
+            Say::Kills { path: path(), kill_after: secs(5) },
+            Say::BreakerTripped { path: path(), runs: 50, rest: secs(60) },
+            Say::Followed { from: path(), to: Arc::from(&b"/srv/done/a.pdf"[..]) },
+            Say::Waits { path: dir() },
+            Say::Watches { path: dir(), directories: 1 },
+            Say::Watches { path: dir(), directories: 1204 },
+            Say::Vanished { path: dir() },
+            Say::Unwatched { path: dir(), error: "inotify_add_watch: permission denied".into() },
+            Say::WatchLimit { path: dir(), unwatched: 311 },
+            Say::Overflow,
+            Say::StartsOver { path: dir() },
+            Say::Resynced { directories: 1204 },
+            Say::Unprobed {
+                path: path(),
+                error: "fcntl(F_SETLEASE): operation not permitted".into(),
+            },
+            Say::PatternFault {
+                path: path(),
+                error: "the pattern '(a*)*b' needs more than 1000000 steps".into(),
+            },
+            Say::Ready { directories: 1204, watches: 2 },
+            Say::Stopping { running: 0, waiting: 0, timeout: secs(30) },
+            Say::Stopping { running: 1, waiting: 12, timeout: secs(30) },
+            Say::ShutdownTimeout { running: 1, waiting: 0 },
+            Say::Stopped,
+            Say::Reloaded { watches: 1, schedulers: 3 },
+        ]
+    }
+
+    #[test]
+    fn every_sentence_is_on_the_reference_page() {
+        let examples = examples();
+        let mut names: Vec<_> = examples.iter().map(Say::name).collect();
+        names.dedup();
+        assert_eq!(names, Say::NAMES, "each variant needs an example, in the order of the enum");
+        let lines =
+            examples.iter().map(|it| format!("{} | {} | {it}", it.level().name(), it.name()));
+        insta::assert_snapshot!("sentences", lines.collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn a_report_begins_with_its_task() {
+        let report = |task| Report { logname: "sched".into(), task, say: Say::Stopped }.to_string();
+        assert_eq!(report(None), "stopped");
+        assert_eq!(report(Some(TaskId(0))), "00000000-0000-4000-8000-000000000000: stopped");
+    }
+
+    #[test]
+    fn no_file_name_breaks_a_sentence() {
+        let path = Arc::<[u8]>::from(&b"/in/a\n2026-01-01 - CRITICAL - forged\x1b[2J\xff"[..]);
+        let said = Say::Vanished { path: Arc::clone(&path) };
+        assert!(!said.to_string().contains(char::is_control), "{said}");
+        assert_eq!(said.path(), Some(&path[..]), "programs get the bytes themselves");
+    }
+}

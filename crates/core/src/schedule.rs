@@ -1,0 +1,553 @@
+//! When each task starts, is put off, is given up, is stopped, is tried again.
+//!
+//! [`Schedule`] decides about orders, tasks and runs, and about nothing else: which event makes
+//! which order is the rules' to say, what a run does and how it is ended is the caller's.
+//!
+//! # Theory of operation
+//!
+//! A task is made by an order, and is in one of four states:
+//!
+//! ```text
+//!            order                     its time         a slot
+//!   (none) ─────────▶ waiting ────────────────▶ ready ─────────▶ running ───▶ (none)
+//!                      ▲   │ its time, but its    ▲                 │
+//!                order │   ▼ subject runs         │ that run ends   │ failed, and
+//!                      └─ held ───────────────────┘                 │ may be retried
+//!                      ▲                                            │
+//!                      └──────────── waiting, attempt + 1 ◀─────────┘
+//! ```
+//!
+//! * A subject has one task at most that has not started. It may have one beside a run: what an
+//!   order makes while its subject runs (`busy` is `again` or `restart`) is a task like any other,
+//!   with an id of its own, whose delay counts from the order; when the delay is over and the run
+//!   is not, it is held until the run has ended. So a task is cancelled, re-scheduled, followed
+//!   and counted the same way whether or not something runs.
+//! * An order for a task that has not started gives it the order's event and the full delay again,
+//!   also when it is already ready and waits for a slot: quiet means quiet. `max_wait` counts from
+//!   the first event; once it is over, the task keeps its place.
+//! * An order for a task that waits to be tried again makes a new task in its place, with a new id:
+//!   id and attempt together name what a command is run for once.
+//! * A cancel ends a task that has not started. A run goes on, but it is not tried again: there is
+//!   nothing to do any more, until the next order. A cancel after an order that came during the run
+//!   takes that order back.
+//! * A run is about its subject's file. When that is renamed and `follow` is set, the subject goes
+//!   on under the new name while it runs: orders for the new name find it busy, and a retry gets
+//!   the new path.
+//! * A run that timed out has failed, whatever its end looks like.
+//! * `busy = "restart"` ends a whole batch. Its other tasks start over, with id and attempt kept.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    event::Event,
+    plan::{Busy, Plan, SchedulerId},
+    report::{CancelReason, Report, Say},
+    task::{Order, OrderKind, Run, RunId, StopHow, TaskId},
+    time::Instant,
+};
+
+use self::{
+    breaker::Trigger,
+    hash::HashKey,
+    lane::{Lane, Settings},
+    pending::{Due, State, Task},
+    runs::{Running, Subject, Why},
+    slab::Slab,
+    table::{LaneId, Spot, Table},
+    timers::Timers,
+};
+
+mod breaker;
+mod hash;
+mod lane;
+mod moved;
+mod pending;
+mod reload;
+mod retry;
+mod runs;
+mod slab;
+mod table;
+mod timers;
+mod verify;
+
+/// What the caller has to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Start this run, then say how it ended with [`Schedule::handle_ended`].
+    Start(Run),
+    /// Ask a run to end. That it has ended is still to be said.
+    Stop {
+        /// Which.
+        run: RunId,
+        /// How hard.
+        how: StopHow,
+    },
+}
+
+/// How many tasks there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// For their time, or for their subject's run to end.
+    pub waiting: usize,
+    /// For a slot.
+    pub ready: usize,
+    /// Tasks that run.
+    pub running: usize,
+    /// Runs; fewer than `running` with batches.
+    pub runs: usize,
+}
+
+/// A task, as people ask for it.
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    /// Its name.
+    pub id: TaskId,
+    /// Its scheduler; `None` when that has left the configuration and the task still runs.
+    pub scheduler: Option<SchedulerId>,
+    /// The last event that it was scheduled with.
+    pub event: Arc<Event>,
+    /// Which run of it goes on or comes next, from 1.
+    pub attempt: u32,
+    /// Where it stands.
+    pub state: TaskState,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// It waits for this point.
+    Waiting {
+        /// When the wait is over.
+        due: Instant,
+    },
+    /// Its time has come, but its subject's run has not ended.
+    Held,
+    /// It waits for a slot.
+    Ready,
+    /// It runs.
+    Running {
+        /// In which run.
+        run: RunId,
+        /// Since when.
+        since: Instant,
+    },
+}
+
+/// Decides when each task runs.
+///
+/// Methods named `handle_*` take in what happened, with the time at which it did; a time before
+/// the last one counts as the last one. After any of them, take what follows from it with
+/// [`Schedule::poll_command`] and [`Schedule::poll_report`] until both give `None`, and call
+/// [`Schedule::handle_timeout`] when the point that [`Schedule::poll_timeout`] names has come.
+#[derive(Debug)]
+pub struct Schedule {
+    /// By [`LaneId`]; `None` is free for a new scheduler.
+    lanes: Vec<Option<Lane>>,
+    /// The lane of each scheduler of the plan, by [`SchedulerId`].
+    by_id: Vec<LaneId>,
+    /// What has not started.
+    tasks: Table<Task>,
+    /// What runs, and what a breaker remembers.
+    subjects: Table<Subject>,
+    runs: Slab<Running>,
+    by_run: BTreeMap<RunId, u32>,
+    last_run: u64,
+    timers: Timers<Timer>,
+    /// The lanes that could start a run, and perhaps some that no longer can.
+    turn: VecDeque<LaneId>,
+    slots: usize,
+    phase: Phase,
+    now: Instant,
+    ids: TaskIds,
+    /// The subject of a scheduler that has one for all.
+    nothing: Arc<[u8]>,
+    commands: VecDeque<Command>,
+    reports: VecDeque<Report>,
+}
+
+/// Whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    /// A task is due.
+    Task(u32),
+    /// A run takes too long.
+    Run(u32),
+    /// A breaker may forget a subject.
+    Subject(u32),
+}
+
+/// How far the daemon is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Orders are taken.
+    Open,
+    /// Tasks run out; none is added.
+    Stopping,
+    /// What runs is being ended.
+    GivenUp,
+}
+
+impl Schedule {
+    /// A schedule of the plan's schedulers, without a task. Task ids follow from the seed, so it
+    /// has to be another one at each start; it has to be secret from whoever can create files in a
+    /// watched directory, too.
+    ///
+    /// # Panics
+    ///
+    /// If the plan has more than 65,535 schedulers.
+    #[must_use]
+    pub fn new(plan: &Plan, seed: u128) -> Self {
+        let mut ids = TaskIds::new(seed);
+        let hash_key = HashKey(ids.high.next(), ids.low.next());
+        let mut schedule = Self {
+            lanes: Vec::new(),
+            by_id: Vec::new(),
+            tasks: Table::new(hash_key),
+            subjects: Table::new(hash_key),
+            runs: Slab::default(),
+            by_run: BTreeMap::new(),
+            last_run: 0,
+            timers: Timers::default(),
+            turn: VecDeque::new(),
+            slots: 0,
+            phase: Phase::Open,
+            now: Instant::ZERO,
+            ids,
+            nothing: Arc::default(),
+            commands: VecDeque::new(),
+            reports: VecDeque::new(),
+        };
+        schedule.handle_plan(Instant::ZERO, plan);
+        schedule
+    }
+
+    /// Takes in an order.
+    ///
+    /// # Panics
+    ///
+    /// If it is for a scheduler that is not in the plan.
+    pub fn handle_order(&mut self, now: Instant, order: Order) {
+        let now = self.advance(now);
+        let lane = self.by_id[usize::from(order.scheduler.0)];
+        match order.kind {
+            OrderKind::Schedule if self.phase == Phase::Open => {
+                self.schedule(now, lane, order.event);
+                self.start_ready(now);
+            }
+            OrderKind::Schedule => (),
+            // Also while the daemon stops: it is one task less to wait for.
+            OrderKind::Cancel => self.cancel(lane, &order.event),
+        }
+    }
+
+    /// Takes in that the time is `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.advance(now);
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Task(key) => self.handle_due(key),
+                Timer::Run(key) => self.handle_overtime(now, key),
+                Timer::Subject(key) => self.handle_forget(now, key),
+            }
+        }
+        self.start_ready(now);
+    }
+
+    /// Takes in that somebody wants a task given up. False: there is no such task, or it runs.
+    /// Looks at every task: it is for people, not for programs.
+    pub fn handle_cancel(&mut self, id: TaskId) -> bool {
+        let Some(key) = self.find_by_id(id) else { return false };
+        self.cancel_task(key, CancelReason::Command);
+        true
+    }
+
+    /// Takes in that somebody wants a task to wait no longer for its time. False: there is no such
+    /// task, or it runs. Looks at every task.
+    pub fn handle_run_now(&mut self, now: Instant, id: TaskId) -> bool {
+        let now = self.advance(now);
+        let Some(key) = self.find_by_id(id) else { return false };
+        self.set_due(now, key, Due::Now);
+        self.start_ready(now);
+        true
+    }
+
+    /// Takes in that the daemon stops. From now on no order makes or changes a task, and nothing
+    /// is tried again; what waits for its delay keeps its clock.
+    pub fn handle_stop(&mut self, now: Instant) {
+        self.advance(now);
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.phase = Phase::Stopping;
+        for key in self.tasks.keys() {
+            if self.tasks[key].attempt > 1 {
+                self.cancel_task(key, CancelReason::Shutdown);
+            }
+        }
+    }
+
+    /// Takes in that the daemon waits no longer: what has not started is given up, what runs is
+    /// ended.
+    pub fn handle_give_up(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.phase = Phase::GivenUp;
+        for key in self.tasks.keys() {
+            self.cancel_task(key, CancelReason::Shutdown);
+        }
+        let runs: Vec<u32> = self.by_run.values().copied().collect();
+        for run in runs {
+            self.stop(now, run, Why::GivenUp);
+        }
+    }
+
+    /// When [`Schedule::handle_timeout`] next has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first()
+    }
+
+    /// The next thing for the caller to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// The next thing for the log.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// How many tasks there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let lanes = self.lanes.iter().flatten();
+        lanes.map(|it| it.counts).fold(Counts::default(), Counts::with)
+    }
+
+    /// How many tasks a scheduler of the plan has.
+    #[must_use]
+    pub fn counts_of(&self, scheduler: SchedulerId) -> Counts {
+        self.lane(self.by_id[usize::from(scheduler.0)]).counts
+    }
+
+    /// Whether nothing waits or runs.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.runs.is_empty()
+    }
+
+    /// Whether nothing is left of all that has been: no task, no run, no timer, no memory.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_idle() && self.subjects.is_empty() && self.timers.len() == 0
+    }
+
+    /// The tasks, those that run first.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskView> {
+        let running = self.by_run.values().flat_map(|key| {
+            let run = &self.runs[*key];
+            run.tasks.iter().map(|it| TaskView {
+                id: it.task.id,
+                scheduler: self.lane(run.lane).id,
+                event: Arc::clone(&it.task.event),
+                attempt: it.task.attempt,
+                state: TaskState::Running { run: run.id, since: run.since },
+            })
+        });
+        running.chain(self.tasks.iter().map(|(_, task)| TaskView {
+            id: task.id,
+            scheduler: self.lane(task.lane).id,
+            event: Arc::clone(&task.event),
+            attempt: task.attempt,
+            state: match task.state {
+                State::Waiting(timer) => TaskState::Waiting { due: self.timers.due(timer) },
+                State::Held => TaskState::Held,
+                State::Ready(_) => TaskState::Ready,
+            },
+        }))
+    }
+
+    fn schedule(&mut self, now: Instant, lane: LaneId, event: Arc<Event>) {
+        let settings = self.lane(lane).settings;
+        let subject = self.find_subject(lane, &event);
+        let (mut runs_now, mut trigger, mut rests_until) = (false, Trigger::Outside, Instant::ZERO);
+        if let Some(subject) = subject {
+            let subject = self.subjects.get_mut(subject);
+            subject.cancelled = false;
+            runs_now = !subject.runs.is_empty();
+            if runs_now && settings.busy == Busy::Skip {
+                let (task, path) = (subject.task, Arc::clone(&event.pathname));
+                return self.say(lane, task, Say::SkippedBusy { path });
+            }
+            if let Some(breaker) = settings.breaker {
+                let trips;
+                (trigger, trips) = subject.streak.handle_order(now, runs_now, breaker);
+                rests_until = subject.streak.rests_until;
+                if trips {
+                    let (task, path) = (subject.task, Arc::clone(&event.pathname));
+                    let (runs, rest) = (subject.streak.runs(), breaker.rest);
+                    self.say(lane, task, Say::BreakerTripped { path, runs, rest });
+                }
+            }
+        }
+
+        let mut waits = self.find_task(lane, &event);
+        if let Some(key) = waits
+            && self.tasks[key].trigger == Trigger::Before
+        {
+            self.cancel_task(key, CancelReason::Superseded);
+            waits = None;
+        }
+        let (path, mask) = (Arc::clone(&event.pathname), event.mask);
+        if let Some(key) = waits {
+            let first = self.tasks[key].first;
+            let due = due(now, settings, first, rests_until);
+            self.tasks.get_mut(key).trigger = trigger;
+            if self.tasks[key].event.pathname == event.pathname {
+                self.tasks.get_mut(key).event = event;
+            } else {
+                self.tasks.rename(key, settings.follow, |it| it.event = event);
+            }
+            self.set_due(now, key, due);
+            let delay = due.instant(now).since(now);
+            if !delay.is_zero() {
+                let id = self.tasks[key].id;
+                self.say(lane, id, Say::Rescheduled { path, mask, delay });
+            }
+        } else {
+            let id = self.ids.next();
+            let task = Task {
+                id,
+                event,
+                first: now,
+                spot: Spot::NONE,
+                state: State::Held,
+                attempt: 1,
+                lane,
+                trigger,
+                single: settings.singlejob,
+            };
+            let due = due(now, settings, now, rests_until);
+            let delay = due.instant(now).since(now);
+            if runs_now && settings.busy != Busy::Parallel {
+                self.say(lane, id, Say::RunsAgain { path });
+            } else if !delay.is_zero() {
+                self.say(lane, id, Say::Scheduled { path, mask, delay });
+            }
+            self.insert_task(now, task, due);
+        }
+
+        if let (true, Busy::Restart, Some(subject)) = (runs_now, settings.busy, subject) {
+            let subject = self.subjects.get_mut(subject);
+            subject.restarted = true;
+            for run in subject.runs.clone() {
+                self.stop(now, run, Why::Restart);
+            }
+        }
+    }
+
+    fn cancel(&mut self, lane: LaneId, event: &Event) {
+        let waits = self.find_task(lane, event);
+        if let Some(subject) = self.find_subject(lane, event) {
+            let subject = self.subjects.get_mut(subject);
+            subject.cancelled = true;
+            if !subject.runs.is_empty() && waits.is_none() {
+                let (task, path) = (subject.task, Arc::clone(&event.pathname));
+                self.say(lane, task, Say::CancelTooLate { path });
+            }
+        }
+        if let Some(key) = waits {
+            self.cancel_task(key, CancelReason::Event(event.mask));
+        }
+    }
+
+    /// The clock never goes back: queues of timers are in the order of their due times.
+    fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn lane(&self, id: LaneId) -> &Lane {
+        self.lanes[usize::from(id.0)].as_ref().expect("a lane outlives its tasks and runs")
+    }
+
+    fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
+        self.lanes[usize::from(id.0)].as_mut().expect("a lane outlives its tasks and runs")
+    }
+
+    fn find_subject(&self, lane: LaneId, event: &Event) -> Option<u32> {
+        self.subjects.find(lane, self.lane(lane).settings.subject(event))
+    }
+
+    fn find_by_id(&self, id: TaskId) -> Option<u32> {
+        self.tasks.iter().find_map(|(key, task)| (task.id == id).then_some(key))
+    }
+
+    fn say(&mut self, lane: LaneId, task: TaskId, say: Say) {
+        let logname = Arc::clone(&self.lane(lane).logname);
+        self.reports.push_back(Report { logname, task: Some(task), say });
+    }
+}
+
+impl Counts {
+    fn with(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting + other.waiting,
+            ready: self.ready + other.ready,
+            running: self.running + other.running,
+            runs: self.runs + other.runs,
+        }
+    }
+}
+
+/// When a task's wait is over that an order starts anew.
+fn due(now: Instant, settings: Settings, first: Instant, rests_until: Instant) -> Due {
+    let cut = settings.max_wait.map_or(Instant::FAR, |it| first + it);
+    let delayed = now + settings.delay;
+    if delayed.min(cut) < rests_until {
+        Due::At(rests_until)
+    } else if delayed.min(cut) <= now {
+        Due::Now
+    } else if cut < delayed {
+        Due::At(cut)
+    } else {
+        Due::After(settings.delay)
+    }
+}
+
+/// Task ids: two sequences of pseudo-random numbers, neither of which repeats within 2⁶⁴.
+#[derive(Debug)]
+struct TaskIds {
+    high: SplitMix,
+    low: SplitMix,
+}
+
+/// `SplitMix64` (Steele, Lea and Flood, 2014).
+#[derive(Debug)]
+struct SplitMix(u64);
+
+impl TaskIds {
+    fn new(seed: u128) -> Self {
+        let [high, low] = [seed >> 64, seed & u128::from(u64::MAX)];
+        let word = |it: u128| SplitMix(u64::try_from(it).expect("64 bits"));
+        Self { high: word(high), low: word(low) }
+    }
+
+    /// With the bits of a version 4 UUID, so that an id that is read back from its text is equal.
+    fn next(&mut self) -> TaskId {
+        let bits = u128::from(self.high.next()) << 64 | u128::from(self.low.next());
+        TaskId(bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
+    }
+}
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ word >> 31
+    }
+}

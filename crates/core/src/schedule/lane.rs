@@ -1,0 +1,83 @@
+//! One scheduler of the plan: what it was told, and what of its tasks is where.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Counts, slab::List};
+use crate::{
+    event::Event,
+    plan::{Breaker, Busy, Retry, Scheduler, SchedulerId},
+};
+
+/// A scheduler. A reload that keeps its name keeps its lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Its number in the plan; `None` once it has left the configuration and its runs go on.
+    pub(super) id: Option<SchedulerId>,
+    pub(super) name: Arc<str>,
+    pub(super) logname: Arc<str>,
+    pub(super) settings: Settings,
+    /// The tasks that could run if there were a slot, in the order in which they became ready.
+    pub(super) ready: List,
+    pub(super) counts: Counts,
+    /// Whether it is in the queue of lanes that could start a run.
+    pub(super) in_turn: bool,
+}
+
+/// What of a scheduler's configuration decides when its tasks run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) delay: Duration,
+    pub(super) max_wait: Option<Duration>,
+    pub(super) singlejob: bool,
+    pub(super) busy: Busy,
+    pub(super) slots: usize,
+    pub(super) timeout: Option<Duration>,
+    pub(super) kill_after: Duration,
+    pub(super) retry: Retry,
+    pub(super) follow: bool,
+    pub(super) breaker: Option<Breaker>,
+    /// The most tasks in one run.
+    pub(super) batch: usize,
+}
+
+impl Lane {
+    pub(super) fn new(id: SchedulerId, scheduler: &Scheduler) -> Self {
+        Self {
+            id: Some(id),
+            name: Arc::clone(&scheduler.name),
+            logname: Arc::clone(&scheduler.logname),
+            settings: Settings::of(scheduler),
+            ready: List::EMPTY,
+            counts: Counts::default(),
+            in_turn: false,
+        }
+    }
+
+    /// Whether it has a task to start and a slot to start it in.
+    pub(super) fn could_start(&self) -> bool {
+        !self.ready.is_empty() && self.counts.runs < self.settings.slots
+    }
+}
+
+impl Settings {
+    /// What an event is about, as far as this scheduler is concerned.
+    pub(super) fn subject(self, event: &Event) -> &[u8] {
+        if self.singlejob { b"" } else { &event.pathname }
+    }
+
+    pub(super) fn of(scheduler: &Scheduler) -> Self {
+        Self {
+            delay: scheduler.delay,
+            max_wait: scheduler.max_wait,
+            singlejob: scheduler.singlejob,
+            busy: scheduler.busy,
+            slots: scheduler.slots.get(),
+            timeout: scheduler.timeout,
+            kill_after: scheduler.kill_after,
+            retry: scheduler.retry,
+            follow: scheduler.follow,
+            breaker: scheduler.breaker,
+            batch: scheduler.batch.map_or(1, |it| it.max_items.get()),
+        }
+    }
+}

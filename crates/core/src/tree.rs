@@ -1,0 +1,665 @@
+//! Which directory each watch descriptor stands for.
+//!
+//! inotify watches one directory, not what is below it, and tells of names, not of paths. The
+//! [`Tree`] makes up for both. It takes in the kernel's records, asks its caller to enter
+//! directories (watch, then list), and gives out what happened with its place.
+//!
+//! # Theory of operation
+//!
+//! There is one tree for all Watches, from `/` down. Its nodes are the directories on the way to
+//! the Watches' roots, the roots, and what is watched below them; [`crate::scope`] says which. A
+//! node is *known* by its watch descriptor, which the kernel never gives to another inode while it
+//! lives, and *placed* by its parent and its name. Paths are computed. So a rename changes one
+//! field, and an answer for a path that has gone stale meanwhile can be seen to be stale: its
+//! descriptor is that of a node which stands elsewhere, or its parent is not the expected one.
+//!
+//! The caller hands over no record between an [`Ask::Enter`] and its answer, and puts a barrier into
+//! the queue when all have been answered (see `tree::settle`). While a node is settling, records about
+//! its place may be older than the node: they are answered by entering the place again, which
+//! tells the truth. Once it has settled, records are the truth.
+//!
+//! A directory that leaves its place by `IN_MOVED_FROM` is in no place until `IN_MOVED_TO` puts it into
+//! one. Its own `IN_MOVE_SELF` comes behind both, so if it is still in no place then, it has left the
+//! watched area; no timer is needed.
+//!
+//! The same inode may be seen at several places (bind mounts, symbolic links in a Watch's path, hard
+//! links of watched files). Two places of one inode in the same mount, reached without links, can
+//! only be a directory that has moved; otherwise it is shared, and each place has its own node.
+
+mod entering;
+mod nodes;
+mod placing;
+mod records;
+mod settle;
+mod settling;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub use self::nodes::NodeId;
+use self::{
+    nodes::Nodes,
+    settle::{Echo, Epochs},
+};
+use crate::{
+    event::{EventType, Mask, Origin},
+    path,
+    plan::WatchId,
+    record::{Record, Wd},
+    scope::{Arrival, Scope, SpotsId},
+};
+
+/// How many departures without a second half are remembered. Pairs were measured at most 42 events
+/// apart (Linux 6.18, two cores).
+const DEPARTURES: usize = 4096;
+
+/// How many directories are entered at once: enough to keep walkers busy, and few enough not to
+/// matter.
+const FLIGHTS: usize = 256;
+
+/// Which inode something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DirId {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+}
+
+/// Joins an answer to its question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What the caller has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Open, watch and list what is at a path; answer with [`Tree::handle_entered`]. No record may
+    /// be handled before that.
+    Enter(Enter),
+    /// Remove this watch.
+    Leave(Wd),
+    /// Put a record behind everything that is in the queue; answer with [`Tree::handle_barrier`].
+    Barrier,
+}
+
+/// See [`Ask::Enter`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enter {
+    /// To be given back with the answer.
+    pub ticket: Ticket,
+    /// Absolute. May be longer than `PATH_MAX`.
+    pub path: Vec<u8>,
+    /// How many bytes of the path may go through symbolic links: what the configuration names.
+    pub trusted: usize,
+    /// What to ask of the kernel.
+    pub mask: Mask,
+    /// Whether `mask` is added to what the inode's watch already asks for (`IN_MASK_ADD`).
+    pub add: bool,
+    /// Whether anything but a directory is as good as nothing.
+    pub only_dir: bool,
+    /// What to list.
+    pub look: Look,
+}
+
+/// Which entries of a directory are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// None.
+    Nothing,
+    /// The directories.
+    Directories,
+    /// All; with `probe`, and whether each file is closed.
+    Everything {
+        /// Test whether anybody has a file open for writing.
+        probe: bool,
+    },
+}
+
+/// What was found at a path, all of it asked of one open file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The watch, or why there is none.
+    pub wd: Result<Wd, WatchError>,
+    /// What it is.
+    pub id: DirId,
+    /// The directory that it is in; `None` for what is not a directory.
+    pub parent: Option<DirId>,
+    /// The mount that it is in (`stx_mnt_id`, `statx(2)`).
+    pub mount: u32,
+    /// Whether the last name of the path is a symbolic link.
+    pub linked: bool,
+    /// Of what kind it is.
+    pub kind: Kind,
+    /// If it is a file and a probe was asked for: whether it is closed.
+    pub closed: Closed,
+    /// What was in it, listed after it was watched.
+    pub entries: Vec<Entry>,
+    /// How often `getdents64(2)` was called, which gives an `IN_ACCESS` each.
+    pub reads: u32,
+    /// Whether it was opened for reading, which gives `IN_OPEN` and `IN_CLOSE_NOWRITE`.
+    pub opened: bool,
+}
+
+/// One entry of a listed directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// Of what kind it is.
+    pub kind: Kind,
+    /// Whether it is closed.
+    pub closed: Closed,
+}
+
+/// What something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// Anything else.
+    Other,
+}
+
+/// Whether anybody has a file open for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Nobody has.
+    Yes,
+    /// Somebody has: an `IN_CLOSE_WRITE` will come.
+    No,
+    /// It cannot be known.
+    Unknown,
+    /// Nobody asked, or it is no regular file.
+    NotAsked,
+}
+
+/// Why nothing was found at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnterError {
+    /// Nothing is there, or it is behind a link that must not be followed.
+    Missing,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+/// Why something that was found is not watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchError {
+    /// The kernel's limit of watches is reached.
+    Limit,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+/// Something happened at a node.
+#[derive(Clone, Debug)]
+pub struct Sighting<'a> {
+    /// The watched item.
+    pub node: NodeId,
+    /// How it stands towards the Watches.
+    pub spots: SpotsId,
+    /// Watches that have seen it at another place of the same inode.
+    pub seen_by: &'a [WatchId],
+    /// What happened.
+    pub event_type: EventType,
+    /// The kernel's bits.
+    pub mask: Mask,
+    /// Whether it is about a directory. The kernel does not say so of the watched item itself.
+    pub is_dir: bool,
+    /// Joins the halves of a move.
+    pub cookie: u32,
+    /// The watch.
+    pub wd: Wd,
+    /// The name in the watched directory; empty if it is about the watched item itself.
+    pub name: &'a [u8],
+    /// Where it was before, on the second half of a move.
+    pub src: Option<Arc<[u8]>>,
+    /// How it became known.
+    pub origin: Origin,
+}
+
+/// Something that an administrator wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A Watch's path does not exist beyond this.
+    Waits(Arc<[u8]>),
+    /// A Watch's root is watched.
+    Watches(Arc<[u8]>),
+    /// A Watch's root is gone.
+    Gone(Arc<[u8]>),
+    /// This cannot be watched.
+    Unwatched(Arc<[u8]>, String),
+    /// This cannot be watched because the limit is reached.
+    Limit(Arc<[u8]>),
+    /// Nobody can tell whether this file is closed; it is taken to be.
+    Unprobed(Arc<[u8]>),
+    /// What was believed contradicts itself; this is read anew.
+    StartsOver(Arc<[u8]>),
+}
+
+/// Where sightings go.
+pub type Sink<'s> = dyn FnMut(&Tree, Sighting<'_>) + 's;
+
+/// A place to be looked at, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Todo {
+    parent: Option<NodeId>,
+    name: Box<[u8]>,
+    is_dir: bool,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Something unknown is there.
+    Arrived(Arrival),
+    /// Whether the node that stands there is there.
+    Confirm(Otherwise),
+    /// Ask the kernel for what the node needs now.
+    Refresh,
+    /// Records were lost: read it anew.
+    Resync,
+}
+
+/// What it means if a node is not where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Otherwise {
+    /// Its records will tell.
+    Told,
+    /// It is not coming back.
+    Gone,
+    /// It is what left by the move of this cookie.
+    Left(u32),
+}
+
+#[derive(Debug)]
+struct Flight {
+    todo: Todo,
+    path: Vec<u8>,
+    spots: SpotsId,
+    mask: Mask,
+}
+
+#[derive(Debug)]
+struct Departure {
+    cookie: u32,
+    path: Arc<[u8]>,
+    node: Option<NodeId>,
+    /// The spots of a settling node that may be what left.
+    suspect: SpotsId,
+    /// The place that something else was moved into while this stood there.
+    displaced: Option<(NodeId, Box<[u8]>)>,
+    /// Whether the node is only taken to be what left.
+    doubtful: bool,
+    /// The epoch by whose end the node has arrived somewhere, or is gone.
+    until: Option<u32>,
+}
+
+/// The directories of all Watches, and their watches.
+#[derive(Debug)]
+pub struct Tree {
+    scope: Scope,
+    nodes: Nodes,
+    top: Option<NodeId>,
+    /// The last one is next: going deep first keeps it short.
+    todo: Vec<Todo>,
+    flights: FxHashMap<Ticket, Flight>,
+    /// What is being looked at now: two answers about one place could come in the wrong order.
+    in_flight: FxHashSet<(Option<NodeId>, Box<[u8]>)>,
+    /// What is to be looked at again once it is not.
+    parked: Vec<Todo>,
+    tickets: u64,
+    anchors: u32,
+    leaving: Vec<Wd>,
+    barrier_asked: bool,
+    departures: VecDeque<Departure>,
+    epochs: Epochs,
+    notices: VecDeque<Notice>,
+    /// Paths of Watches that are waited for, each told of once.
+    waiting: BTreeSet<Arc<[u8]>>,
+    unwatched: usize,
+}
+
+impl Tree {
+    /// A tree that knows nothing yet and asks for `/`.
+    #[must_use]
+    pub fn new(scope: Scope) -> Self {
+        let mut tree = Self {
+            scope,
+            nodes: Nodes::default(),
+            top: None,
+            todo: Vec::new(),
+            flights: FxHashMap::default(),
+            in_flight: FxHashSet::default(),
+            parked: Vec::new(),
+            tickets: 0,
+            anchors: 0,
+            leaving: Vec::new(),
+            barrier_asked: false,
+            departures: VecDeque::new(),
+            epochs: Epochs::default(),
+            notices: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            unwatched: 0,
+        };
+        tree.seek(None, b"", true, Arrival::Present);
+        tree
+    }
+
+    // -- in --
+
+    /// Takes in one record. Only when [`Tree::wants_records`].
+    pub fn handle_record(&mut self, record: &Record<'_>, out: &mut Sink<'_>) {
+        let Some(event_type) = record.mask.event_type() else { return };
+        if event_type == EventType::QOverflow {
+            return self.handle_overflow(record, out);
+        }
+        let Some(first) = self.nodes.first_of(record.wd) else {
+            if event_type == EventType::Ignored && self.epochs.is_barrier(record.wd) {
+                self.pass_barrier(record.wd, out);
+            }
+            return;
+        };
+        if !self.nodes.is_shared(record.wd) {
+            return self.record_at(first, event_type, record, &[], out);
+        }
+        let owners: Vec<NodeId> = self.nodes.of(record.wd).collect();
+        let mut seen_by = Vec::new();
+        for node in owners {
+            if self.nodes.contains(node) {
+                let members = Arc::clone(self.scope.interest(self.nodes[node].spots));
+                self.record_at(node, event_type, record, &seen_by, out);
+                seen_by.extend_from_slice(&members.members);
+            }
+        }
+    }
+
+    /// Takes in the answer to [`Ask::Enter`].
+    pub fn handle_entered(&mut self, ticket: Ticket, answer: Result<Found, EnterError>) {
+        let Some(flight) = self.flights.remove(&ticket) else { return };
+        self.in_flight.remove(&(flight.todo.parent, flight.todo.name.clone()));
+        self.todo.append(&mut self.parked);
+        let wd = answer.as_ref().ok().and_then(|it| it.wd.as_ref().ok()).copied();
+        self.answer(flight, answer);
+        // What was watched for this answer is left again unless something stands for it. (Another
+        // answer may still come to stand for it: `poll_ask` looks again.)
+        self.leaving.extend(wd.filter(|it| self.nodes.first_of(*it).is_none()));
+    }
+
+    fn answer(&mut self, flight: Flight, answer: Result<Found, EnterError>) {
+        let Flight { todo, path, spots, mask } = flight;
+        if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
+            return;
+        }
+        if self.place_path(todo.parent, &todo.name) != path {
+            self.todo.push(todo);
+            return;
+        }
+        match answer {
+            // A directory has taken a file's place meanwhile, or it was not known to be one: Watches
+            // that take directories have to be asked for it.
+            Ok(found)
+                if matches!(todo.why, Why::Arrived(_))
+                    && !todo.is_dir
+                    && !found.linked
+                    && found.kind == Kind::Directory =>
+            {
+                if let Ok(wd) = found.wd {
+                    // It was watched before it was closed, and will be before it is opened again.
+                    let opens = u32::from(found.opened);
+                    let looks = Echo { opens, reads: found.reads, closes: opens };
+                    self.epochs.expect(wd, b"", mask, looks);
+                }
+                self.todo.push(Todo { is_dir: true, ..todo });
+            }
+            Ok(found) if self.fits(&todo, &found) => self.entered(todo, spots, mask, found),
+            Ok(_) | Err(EnterError::Missing) => self.absent(todo),
+            Err(EnterError::Failed(error)) => {
+                if self.here(&todo).is_none() {
+                    self.unwatched += 1;
+                    self.notices.push_back(Notice::Unwatched(path.into(), error));
+                }
+                self.absent(todo);
+            }
+        }
+    }
+
+    /// Takes in the answer to [`Ask::Barrier`]: the watch whose `IN_IGNORED` is the barrier. Without
+    /// one, everything is taken to have settled, at the risk of telling something twice.
+    pub fn handle_barrier(&mut self, barrier: Option<Wd>, out: &mut Sink<'_>) {
+        self.barrier_asked = false;
+        if let Some(wd) = barrier {
+            self.epochs.close(wd);
+        } else {
+            while let Some((_, epoch)) = self.epochs.pass() {
+                self.settle(&epoch.listed, out);
+            }
+            let epoch = self.epochs.abandon();
+            self.settle(&epoch.listed, out);
+        }
+    }
+
+    /// Takes in that something was mounted at, or unmounted from, this path.
+    pub fn handle_mount(&mut self, at: &[u8]) {
+        let Some(mut node) = self.top else { return };
+        for name in path::names(at) {
+            match self.nodes.child(node, name) {
+                Some(child) => node = child,
+                None => return,
+            }
+        }
+        self.confirm(node, Otherwise::Told);
+    }
+
+    /// Takes in what the Watches cover now. A Watch with the same paths as before keeps what is
+    /// watched for it.
+    pub fn handle_scope(&mut self, mut scope: Scope) {
+        let mut known = FxHashMap::default();
+        let mut translate = |spots: &mut SpotsId| {
+            let old = *spots;
+            *spots = *known.entry(old).or_insert_with(|| scope.translate(&self.scope, old));
+        };
+        for node in self.nodes.iter().collect::<Vec<_>>() {
+            translate(&mut self.nodes[node].spots);
+        }
+        for departure in &mut self.departures {
+            translate(&mut departure.suspect);
+        }
+        let flying = self.flights.values_mut().map(|flight| {
+            // Asked under the old scope: whatever the answer, it is asked again.
+            flight.path.clear();
+            &mut flight.todo
+        });
+        let missed = self.epochs.missing_mut();
+        for todo in self.todo.iter_mut().chain(&mut self.parked).chain(flying).chain(missed) {
+            if let Why::Arrived(Arrival::Known(spots)) = &mut todo.why {
+                translate(spots);
+            }
+        }
+        self.scope = scope;
+        // What is on its way between two places is entered anew where it arrives.
+        let departed = self.departures.iter().filter_map(|it| it.node);
+        for node in departed.collect::<Vec<_>>() {
+            self.forget(node);
+        }
+        if let Some(top) = self.top {
+            let spots = self.scope.top();
+            self.respot(top, spots, true);
+        }
+    }
+
+    // -- out --
+
+    /// The next thing for the caller to do.
+    pub fn poll_ask(&mut self) -> Option<Ask> {
+        while self.flights.len() < FLIGHTS
+            && let Some(todo) = self.todo.pop()
+        {
+            if self.in_flight.contains(&(todo.parent, todo.name.clone())) {
+                self.parked.push(todo);
+            } else if let Some(enter) = self.depart_flight(todo) {
+                return Some(Ask::Enter(enter));
+            }
+        }
+        if !self.flights.is_empty() || self.barrier_asked {
+            return None;
+        }
+        // A walk through a large tree leaves nothing behind.
+        self.todo.shrink_to(FLIGHTS);
+        while let Some(wd) = self.leaving.pop() {
+            if self.nodes.first_of(wd).is_none() {
+                return Some(Ask::Leave(wd));
+            }
+        }
+        if self.epochs.needs_barrier() {
+            self.barrier_asked = true;
+            return Some(Ask::Barrier);
+        }
+        None
+    }
+
+    /// Whether the next record may be handled: everything asked for has been answered.
+    #[must_use]
+    pub fn wants_records(&self) -> bool {
+        self.todo.is_empty()
+            && self.flights.is_empty()
+            && self.leaving.is_empty()
+            && !self.barrier_asked
+            && !self.epochs.needs_barrier()
+    }
+
+    /// Whether nothing is asked for and no barrier is in the queue.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.wants_records() && self.epochs.is_idle()
+    }
+
+    /// The next thing that an administrator wants to know.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// What the Watches cover.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// How many directories and files are watched.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing is watched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.len() == 0
+    }
+
+    /// How many watched items a Watch sees, less what is only on the way to one.
+    #[must_use]
+    pub fn watched_len(&self) -> usize {
+        self.watched().count()
+    }
+
+    /// Asks for a barrier behind everything that is in the queue by now. Gives back the number
+    /// with which [`Tree::has_passed`] tells that it has been read.
+    pub fn fence(&mut self) -> u32 {
+        self.epochs.count_entered();
+        self.epochs.number()
+    }
+
+    /// Whether the barrier of that number has been read.
+    #[must_use]
+    pub fn has_passed(&self, fence: u32) -> bool {
+        !self.epochs.is_settling(fence)
+    }
+
+    /// How many directories could not be watched.
+    #[must_use]
+    pub fn unwatched(&self) -> usize {
+        self.unwatched
+    }
+
+    /// Appends a node's path. Gives back how many of its bytes a Watch's configuration names: up to
+    /// the topmost root.
+    pub fn push_path(&self, node: NodeId, out: &mut Vec<u8>) -> usize {
+        let start = out.len();
+        let (mut below, mut below_root) = (0, 0);
+        let top = self.nodes.climb(node, |_, it| {
+            if self.scope.interest(it.spots).is_root {
+                below_root = below;
+            }
+            below += it.name.len() + 1;
+        });
+        if let Some(departure) = self.departures.iter().find(|it| it.node == Some(top)) {
+            out.extend_from_slice(&departure.path);
+        }
+        self.nodes.push_names(node, out);
+        if out.len() == start {
+            out.push(b'/');
+        }
+        (out.len() - start).saturating_sub(below_root).max(1)
+    }
+
+    /// The watched items that any Watch sees, their watches and paths; not what is only on the way
+    /// to one.
+    pub fn watched(&self) -> impl Iterator<Item = (Wd, Vec<u8>)> {
+        let placed = self.nodes.iter().filter(|it| !self.nodes[*it].state.departed);
+        let seen =
+            placed.filter(|it| !self.scope.interest(self.nodes[*it].spots).members.is_empty());
+        seen.filter_map(|it| Some((self.nodes.wd(it)?, self.path(it))))
+    }
+
+    /// All watches that are held.
+    pub fn watches(&self) -> impl Iterator<Item = Wd> {
+        self.nodes.iter().filter_map(|it| self.nodes.wd(it))
+    }
+
+    /// Panics unless the tables agree with each other.
+    ///
+    /// # Panics
+    ///
+    /// See above.
+    pub fn verify_invariants(&self) {
+        self.nodes.verify_invariants();
+        for id in self.nodes.iter() {
+            let departures = self.departures.iter().filter(|it| it.node == Some(id)).count();
+            let departed = self.nodes[id].state.departed;
+            assert_eq!(departures, usize::from(departed), "what has departed is remembered, once");
+            let unplaced = self.nodes.parent(id).is_none();
+            assert_eq!(unplaced, departed || Some(id) == self.top, "only they are in no place");
+            assert_ne!(self.nodes[id].spots, SpotsId::NONE, "what is known is of interest");
+        }
+    }
+
+    // -- paths --
+
+    fn path(&self, node: NodeId) -> Vec<u8> {
+        let mut path = Vec::new();
+        self.push_path(node, &mut path);
+        path
+    }
+
+    fn place_path(&self, parent: Option<NodeId>, name: &[u8]) -> Vec<u8> {
+        let Some(parent) = parent else { return b"/".to_vec() };
+        let mut path = self.path(parent);
+        path::push(&mut path, name);
+        path
+    }
+
+    /// The path of an entry, or, with no name, of the node itself.
+    fn place_path_of(&self, node: NodeId, name: &[u8]) -> Vec<u8> {
+        match name {
+            b"" => self.path(node),
+            name => self.place_path(Some(node), name),
+        }
+    }
+}

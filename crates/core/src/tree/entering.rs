@@ -1,0 +1,419 @@
+//! Looking at places: what is asked, and what follows from the answers.
+
+use std::sync::Arc;
+
+use super::{
+    Closed, Enter, Entry, Flight, Found, Kind, Look, NodeId, Notice, Otherwise, Ticket, Todo, Tree,
+    WatchError, Why,
+    nodes::{Node, State},
+    settle::Echo,
+};
+use crate::{
+    event::{EventType, Mask},
+    path,
+    scope::{Arrival, SpotsId},
+};
+
+impl Tree {
+    pub(super) fn seek(
+        &mut self,
+        parent: Option<NodeId>,
+        name: &[u8],
+        is_dir: bool,
+        arrival: Arrival,
+    ) {
+        let why = Why::Arrived(arrival);
+        self.todo.push(Todo { parent, name: name.into(), is_dir, why });
+    }
+
+    /// Looks for a name that is gone, if a trail goes on with it.
+    pub(super) fn seek_trail(&mut self, parent: NodeId, name: &[u8]) {
+        if self.nodes.contains(parent) && self.scope.seeks(self.nodes[parent].spots, name) {
+            self.seek(Some(parent), name, false, Arrival::Later);
+        }
+    }
+
+    pub(super) fn confirm(&mut self, node: NodeId, otherwise: Otherwise) {
+        self.push_todo(node, Why::Confirm(otherwise));
+    }
+
+    pub(super) fn push_todo(&mut self, node: NodeId, why: Why) {
+        let parent = self.nodes.parent(node);
+        let name = self.nodes[node].name.clone();
+        let is_dir = !self.nodes[node].state.file;
+        self.todo.push(Todo { parent, name, is_dir, why });
+    }
+
+    pub(super) fn here(&self, todo: &Todo) -> Option<NodeId> {
+        match todo.parent {
+            None => self.top,
+            Some(parent) => self.nodes.child(parent, &todo.name),
+        }
+    }
+
+    /// Makes a question of a place, unless there is nothing to ask any more.
+    pub(super) fn depart_flight(&mut self, todo: Todo) -> Option<Enter> {
+        if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
+            return None;
+        }
+        let here = self.here(&todo);
+        let (spots, look, add) = match (todo.why, here) {
+            (Why::Confirm(_), Some(node)) => (self.nodes[node].spots, Look::Nothing, true),
+            (Why::Refresh, Some(node)) => (self.nodes[node].spots, Look::Nothing, false),
+            (Why::Resync, Some(node)) => {
+                let spots = self.nodes[node].spots;
+                (spots, self.look(spots, Arrival::Present), true)
+            }
+            (Why::Confirm(_) | Why::Refresh | Why::Resync, None) => return None,
+            (Why::Arrived(arrival), _) => {
+                let spots = self.place_spots(&todo, arrival);
+                (spots, self.look(spots, arrival), true)
+            }
+        };
+        if spots == SpotsId::NONE {
+            return None;
+        }
+        let mut mask = self.mask(spots, here);
+        if let (false, Some(wd)) = (add, here.and_then(|it| self.nodes.wd(it))) {
+            for owner in self.nodes.of(wd) {
+                mask = mask.with(self.mask(self.nodes[owner].spots, Some(owner)));
+            }
+        }
+        let path = self.place_path(todo.parent, &todo.name);
+        let interest = self.scope.interest(spots);
+        let trusted = if interest.is_root || interest.is_trail {
+            path.len()
+        } else {
+            todo.parent.map_or(0, |it| self.push_path(it, &mut Vec::new()))
+        };
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        // In the middle of a trail a file is no way on: it is not even watched for a moment.
+        let only_dir = !self.scope.interest(spots).is_root;
+        let enter = Enter { ticket, path: path.clone(), trusted, mask, add, only_dir, look };
+        self.in_flight.insert((todo.parent, todo.name.clone()));
+        self.flights.insert(ticket, Flight { todo, path, spots, mask });
+        Some(enter)
+    }
+
+    pub(super) fn place_spots(&mut self, todo: &Todo, arrival: Arrival) -> SpotsId {
+        let Some(parent) = todo.parent else { return self.scope.top() };
+        let path = self.filtered_path(parent, &todo.name);
+        let spots = self.nodes[parent].spots;
+        self.scope.child(spots, &todo.name, todo.is_dir, arrival, path.as_ref())
+    }
+
+    /// The spots that a known node has in a new place.
+    pub(super) fn child_spots(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> SpotsId {
+        let path = self.filtered_path(parent, name);
+        let Node { spots, state, .. } = self.nodes[node];
+        let arrival = Arrival::Known(spots);
+        self.scope.child(self.nodes[parent].spots, name, !state.file, arrival, path.as_ref())
+    }
+
+    /// The path of an entry, and how much of it a Watch's own path is, if a filter has to see it.
+    pub(super) fn filtered_path(&self, parent: NodeId, name: &[u8]) -> Option<(Vec<u8>, usize)> {
+        self.scope.filters_paths(self.nodes[parent].spots).then(|| {
+            let mut path = Vec::new();
+            let root_len = self.push_path(parent, &mut path);
+            path::push(&mut path, name);
+            (path, root_len)
+        })
+    }
+
+    pub(super) fn look(&self, spots: SpotsId, arrival: Arrival) -> Look {
+        let interest = self.scope.interest(spots);
+        let new = arrival != Arrival::Present;
+        let tells = new && interest.tells_entries();
+        if tells || interest.globs {
+            let probe = tells && interest.wanted.contains(EventType::CloseWrite.mask());
+            Look::Everything { probe }
+        } else if interest.takes_present || (new && interest.takes_later) {
+            Look::Directories
+        } else {
+            Look::Nothing
+        }
+    }
+
+    /// What to ask of the kernel for something with these spots: what the Watches want, and what
+    /// keeps the tree right. The three types that the kernel always tells cannot be asked for.
+    pub(super) fn mask(&self, spots: SpotsId, node: Option<NodeId>) -> Mask {
+        use EventType as T;
+        let always = [T::Unmount, T::QOverflow, T::Ignored].into_iter().collect();
+        let interest = self.scope.interest(spots);
+        let state = node.map(|it| self.nodes[it].state).unwrap_or_default();
+        let moves = T::MovedFrom.mask().with(T::MovedTo.mask());
+        let own = T::DeleteSelf.mask().with(T::MoveSelf.mask());
+        let mut mask = interest.wanted.without(always).with(own);
+        if mask.intersects(moves) || interest.takes_present {
+            mask = mask.with(moves);
+        }
+        if interest.takes_later {
+            mask = mask.with(moves).with(T::Create.mask());
+        }
+        if interest.is_trail && (interest.globs || state.awaits) {
+            mask = mask.with(moves).with(T::Create.mask()).with(T::Delete.mask());
+        }
+        mask
+    }
+
+    /// Whether what was found can be what stands at that place: whether it is in the directory
+    /// that the place is in. (The path may have led elsewhere because a directory above has moved.)
+    pub(super) fn fits(&self, todo: &Todo, found: &Found) -> bool {
+        let (Some(parent), Some(found_parent)) = (todo.parent, found.parent) else { return true };
+        found.linked || self.nodes[parent].id == found_parent
+    }
+
+    pub(super) fn entered(&mut self, todo: Todo, spots: SpotsId, mask: Mask, found: Found) {
+        self.epochs.count_entered();
+        let here = self.here(&todo);
+        let anchor = match (todo.parent, here) {
+            (_, Some(here)) if found.linked && self.nodes[here].state.linked => {
+                self.nodes[here].anchor
+            }
+            (Some(parent), _) if !found.linked => self.nodes[parent].anchor,
+            (None, _) => 0,
+            _ => {
+                self.anchors += 1;
+                self.anchors
+            }
+        };
+        let known = found.wd.as_ref().ok().and_then(|wd| {
+            self.nodes.of(*wd).find(|it| {
+                let node = &self.nodes[*it];
+                Some(*it) == here
+                    || (!node.state.file && (node.anchor, node.mount) == (anchor, found.mount))
+            })
+        });
+        match (known, here) {
+            (Some(known), Some(here)) if known == here => {
+                self.nodes[here].mask = mask;
+                self.nodes[here].epoch = self.epochs.number();
+                self.expect_echoes(here, &found, false);
+                match todo.why {
+                    Why::Arrived(arrival) => self.list(here, arrival, found),
+                    Why::Resync => self.resync(here, found),
+                    Why::Refresh => {
+                        // What is told of by name only may have been replaced before names were
+                        // asked for.
+                        for child in self.nodes.children(here).collect::<Vec<_>>() {
+                            let State { file, linked, .. } = self.nodes[child].state;
+                            if file || linked {
+                                self.confirm(child, Otherwise::Gone);
+                            }
+                        }
+                        self.seek_literals(here, Arrival::Later);
+                    }
+                    Why::Confirm(_) => (),
+                }
+            }
+            (Some(known), _) => self.relocate(known, &todo),
+            (None, Some(here)) if found.wd.is_err() && self.nodes.wd(here).is_none() => {
+                // It could not be watched before, and still cannot.
+                if let Why::Arrived(arrival) = todo.why {
+                    self.list(here, arrival, found);
+                }
+            }
+            (None, here) => {
+                if let Some(here) = here {
+                    self.forget(here);
+                }
+                match todo.why {
+                    Why::Arrived(arrival) => {
+                        self.insert(&todo, spots, mask, anchor, arrival, found);
+                    }
+                    Why::Confirm(_) | Why::Refresh | Why::Resync => {
+                        self.todo.push(Todo { why: Why::Arrived(Arrival::Later), ..todo });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds what was found to the tree.
+    pub(super) fn insert(
+        &mut self,
+        todo: &Todo,
+        spots: SpotsId,
+        mask: Mask,
+        anchor: u32,
+        arrival: Arrival,
+        found: Found,
+    ) {
+        let file = found.kind != Kind::Directory;
+        let interest = Arc::clone(self.scope.interest(spots));
+        let path: Arc<[u8]> = self.place_path(todo.parent, &todo.name).into();
+        if file && !interest.is_root {
+            return self.absent(todo.clone());
+        }
+        let mut node = Node::new(&todo.name);
+        (node.id, node.anchor, node.mount) = (found.id, anchor, found.mount);
+        (node.spots, node.mask, node.epoch) = (spots, mask, self.epochs.number());
+        (node.state.file, node.state.linked) = (file, found.linked);
+        node.state.present = arrival == Arrival::Present;
+        match &found.wd {
+            Ok(_) => (),
+            Err(WatchError::Limit) => {
+                self.unwatched += 1;
+                self.notices.push_back(Notice::Limit(path.clone()));
+            }
+            // On the way to a root it is enough to be able to pass.
+            Err(WatchError::Failed(_)) if interest.members.is_empty() => (),
+            Err(WatchError::Failed(error)) => {
+                self.unwatched += 1;
+                self.notices.push_back(Notice::Unwatched(path.clone(), error.clone()));
+            }
+        }
+        let id = self.nodes.insert(todo.parent, found.wd.as_ref().ok().copied(), node);
+        match todo.parent {
+            None => self.top = Some(id),
+            // What the name stands for may be replaced without a record of its own.
+            Some(parent) if (file || found.linked) && self.nodes[parent].state.awaits => (),
+            Some(parent) if file || found.linked => self.set_awaits(parent, true),
+            Some(parent) => self.check_awaits(parent),
+        }
+        if let Some(parent) = todo.parent
+            && !self.nodes[parent].mask.contains(EventType::MovedFrom.mask())
+        {
+            // Nobody tells of names there: it may have left between being opened and being watched.
+            self.confirm(id, Otherwise::Gone);
+        }
+        self.waiting.remove(&path);
+        if interest.is_root {
+            self.notices.push_back(Notice::Watches(path));
+        }
+        self.expect_echoes(id, &found, true);
+        self.list(id, arrival, found);
+    }
+
+    /// Takes in the listing of a directory that has just been entered.
+    pub(super) fn list(&mut self, node: NodeId, arrival: Arrival, found: Found) {
+        let Node { spots, state, .. } = self.nodes[node];
+        let interest = Arc::clone(self.scope.interest(spots));
+        let new = arrival != Arrival::Present;
+        let inside = if new { Arrival::Inside } else { Arrival::Present };
+        let takes = interest.takes_present || (new && interest.takes_later);
+        for entry in &found.entries {
+            let is_dir = entry.kind == Kind::Directory;
+            let sought = interest.is_trail && self.scope.seeks(spots, &entry.name);
+            if (sought || (is_dir && takes)) && self.nodes.child(node, &entry.name).is_none() {
+                self.seek(Some(node), &entry.name, is_dir, inside);
+            }
+            if new && let Some(child) = self.nodes.child(node, &entry.name) {
+                self.is_new(child, inside);
+            }
+        }
+        self.seek_literals(node, inside);
+        if !new || !interest.tells_entries() {
+            return;
+        }
+        let entries = if state.file {
+            vec![Entry { name: Box::default(), kind: found.kind, closed: found.closed }]
+        } else {
+            found.entries
+        };
+        self.epochs.list(node, entries);
+    }
+
+    /// Takes in the listing of a known directory after records were lost: what it has and the tree
+    /// has not is new, what the tree has is looked at on its own.
+    pub(super) fn resync(&mut self, node: NodeId, found: Found) {
+        let interest = Arc::clone(self.scope.interest(self.nodes[node].spots));
+        for entry in found.entries {
+            let is_dir = entry.kind == Kind::Directory;
+            if self.nodes.child(node, &entry.name).is_none() && (is_dir || interest.is_trail) {
+                self.seek(Some(node), &entry.name, is_dir, Arrival::Later);
+            }
+        }
+        self.seek_literals(node, Arrival::Later);
+    }
+
+    /// Our own looking at a directory is seen by whoever watches it, or the directory that it is in.
+    pub(super) fn expect_echoes(&mut self, node: NodeId, found: &Found, first: bool) {
+        let opens = u32::from(found.opened);
+        let above = Echo { opens, reads: found.reads, closes: opens };
+        // What is entered for the first time was opened before it was watched.
+        let own = Echo { opens: if first { 0 } else { opens }, ..above };
+        let mask = self.nodes[node].mask;
+        if let Some(wd) = self.nodes.wd(node) {
+            self.epochs.expect(wd, b"", mask, own);
+            for entry in found.entries.iter().filter(|it| it.closed != Closed::NotAsked) {
+                let probe = Echo { opens: 1, reads: 0, closes: 1 };
+                self.epochs.expect(wd, &entry.name, mask, probe);
+            }
+        }
+        if let Some(parent) = self.nodes.parent(node)
+            && let Some(wd) = self.nodes.wd(parent)
+        {
+            let mask = self.nodes[parent].mask;
+            self.epochs.expect(wd, &self.nodes[node].name, mask, above);
+        }
+    }
+
+    pub(super) fn seek_literals(&mut self, node: NodeId, arrival: Arrival) {
+        let literals = self.scope.literals(self.nodes[node].spots);
+        let lacking: Vec<Box<[u8]>> =
+            literals.filter(|it| self.nodes.child(node, it).is_none()).map(Into::into).collect();
+        for name in lacking {
+            // A Watch's path may lead through links: whether it is a directory is seen on entering.
+            self.seek(Some(node), &name, false, arrival);
+        }
+    }
+
+    /// Nothing, or something else, is where a place was looked at.
+    pub(super) fn absent(&mut self, todo: Todo) {
+        let mut again = Arrival::Later;
+        if let Some(here) = self.here(&todo) {
+            match todo.why {
+                Why::Confirm(Otherwise::Gone) | Why::Resync => {
+                    again = Arrival::Known(self.nodes[here].spots);
+                    self.forget(here);
+                }
+                Why::Confirm(Otherwise::Left(cookie)) => self.depart(here, cookie),
+                Why::Confirm(Otherwise::Told) | Why::Arrived(_) | Why::Refresh => (),
+            }
+        }
+        let Some(parent) = todo.parent else { return };
+        if !self.nodes.contains(parent) {
+            return;
+        }
+        // Names that only a glob wants are told of anyway.
+        let sought = self.scope.literals(self.nodes[parent].spots).any(|it| *it == *todo.name);
+        if sought && self.here(&todo).is_none() {
+            let path: Arc<[u8]> = self.place_path(Some(parent), &todo.name).into();
+            if !self.nodes[parent].state.awaits {
+                self.set_awaits(parent, true);
+            }
+            if self.waiting.insert(Arc::clone(&path)) {
+                self.notices.push_back(Notice::Waits(path));
+            }
+        }
+        let why = match todo.why {
+            Why::Arrived(arrival) => Why::Arrived(arrival),
+            Why::Confirm(_) | Why::Refresh | Why::Resync if self.here(&todo).is_some() => {
+                Why::Confirm(Otherwise::Told)
+            }
+            Why::Confirm(_) | Why::Refresh | Why::Resync => Why::Arrived(again),
+        };
+        self.epochs.miss(Todo { why, ..todo });
+    }
+
+    pub(super) fn set_awaits(&mut self, node: NodeId, awaits: bool) {
+        self.nodes[node].state.awaits = awaits;
+        self.push_todo(node, Why::Refresh);
+    }
+
+    /// Stops asking for names in a directory in which nothing is awaited any more.
+    pub(super) fn check_awaits(&mut self, node: NodeId) {
+        if !self.nodes[node].state.awaits {
+            return;
+        }
+        let firm = |name: &[u8]| {
+            let child = self.nodes.child(node, name).map(|it| self.nodes[it].state);
+            child.is_some_and(|it| !it.file && !it.linked)
+        };
+        if self.scope.literals(self.nodes[node].spots).all(firm) {
+            self.set_awaits(node, false);
+        }
+    }
+}

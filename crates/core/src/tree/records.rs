@@ -1,0 +1,282 @@
+//! What each record says about places: what came, left, moved, and is gone.
+//!
+//! Decides which records are the truth, and which only a reason to look. What is told of them is
+//! told before anything changes, so that paths are those of the moment.
+
+use std::sync::Arc;
+
+use super::{Departure, NodeId, Otherwise, Sighting, Sink, Tree, Why};
+use crate::{
+    event::{EventType, Origin},
+    plan::WatchId,
+    record::{Record, Wd},
+    scope::{Arrival, SpotsId},
+};
+
+impl Tree {
+    pub(super) fn record_at(
+        &mut self,
+        node: NodeId,
+        event_type: EventType,
+        record: &Record<'_>,
+        seen_by: &[WatchId],
+        out: &mut Sink<'_>,
+    ) {
+        let settling = self.epochs.is_settling(self.nodes[node].epoch);
+        // Our own looking at a name is counted in the epoch in which it was done, which may be
+        // later than that of the directory that the name is in.
+        let looks =
+            matches!(event_type, EventType::Open | EventType::Access | EventType::CloseNowrite);
+        if looks
+            && !self.epochs.is_idle()
+            && self.epochs.is_echo(record.wd, event_type, record.name)
+        {
+            return;
+        }
+        if settling {
+            self.tell_before(node, event_type, record.name, out);
+        }
+        let src = match event_type {
+            EventType::MovedTo => self.departure(record.cookie).map(|it| it.path.clone()),
+            _ => None,
+        };
+        let spots = self.nodes[node].spots;
+        if self.scope.interest(spots).wanted.contains(event_type.mask()) {
+            let Record { wd, mask, cookie, name } = *record;
+            let sighting = Sighting {
+                node,
+                spots,
+                seen_by,
+                event_type,
+                mask,
+                is_dir: match event_type {
+                    EventType::DeleteSelf | EventType::MoveSelf => !self.nodes[node].state.file,
+                    _ => mask.is_dir(),
+                },
+                cookie,
+                wd,
+                name,
+                src,
+                origin: Origin::Live,
+            };
+            out(self, sighting);
+        }
+        let (name, is_dir) = (record.name, record.mask.is_dir());
+        match event_type {
+            EventType::Create => self.arrived(node, name, is_dir),
+            EventType::MovedFrom => self.moved_from(node, name, is_dir, record.cookie),
+            EventType::MovedTo => self.moved_to(node, name, is_dir, record.cookie),
+            EventType::Delete => self.deleted(node, name),
+            EventType::DeleteSelf => self.nodes[node].state.deleted = true,
+            EventType::MoveSelf => self.moved_self(node),
+            EventType::Ignored => self.ignored(node),
+            EventType::Access
+            | EventType::Modify
+            | EventType::Attrib
+            | EventType::CloseWrite
+            | EventType::CloseNowrite
+            | EventType::Open
+            | EventType::Unmount
+            | EventType::QOverflow => (),
+        }
+    }
+
+    /// A name came into a directory, by its record.
+    pub(super) fn arrived(&mut self, parent: NodeId, name: &[u8], is_dir: bool) {
+        match self.nodes.child(parent, name) {
+            // The listing was faster than the record.
+            Some(child) if self.epochs.is_settling(self.nodes[child].epoch) => {
+                self.is_new(child, Arrival::Later);
+            }
+            Some(child) => self.confirm(child, Otherwise::Told),
+            None => self.seek(Some(parent), name, is_dir, Arrival::Later),
+        }
+    }
+
+    /// What was taken to have been there all along has come just now: what is in it is new as well.
+    pub(super) fn is_new(&mut self, node: NodeId, arrival: Arrival) {
+        if std::mem::take(&mut self.nodes[node].state.present) {
+            self.push_todo(node, Why::Arrived(arrival));
+        }
+    }
+
+    pub(super) fn moved_from(&mut self, parent: NodeId, name: &[u8], is_dir: bool, cookie: u32) {
+        let path: Arc<[u8]> = self.place_path(Some(parent), name).into();
+        let displaced = |it: &Departure| {
+            it.node.is_some_and(|node| self.is_of_kind(node, is_dir))
+                && it.displaced.as_ref().is_some_and(|(node, at)| *node == parent && **at == *name)
+        };
+        if let Some(at) = self.departures.iter().position(displaced) {
+            // The other half of an exchange: what stood here leaves, what came stays.
+            let mut departure = self.departures.remove(at).expect("just found");
+            departure.displaced = None;
+            departure.doubtful = true;
+            self.remember(Departure { cookie, path, ..departure });
+            return;
+        }
+        // What is of another kind is not what left: it stands there since.
+        let of_kind = |it: &NodeId| self.is_of_kind(*it, is_dir);
+        let mut node = self.nodes.child(parent, name).filter(of_kind);
+        let mut suspect = SpotsId::NONE;
+        if let Some(child) = node {
+            if self.epochs.is_settling(self.nodes[child].epoch) {
+                suspect = self.nodes[child].spots;
+                self.confirm(child, Otherwise::Left(cookie));
+                node = None;
+            } else {
+                self.nodes.unlink(child);
+                self.nodes[child].state.departed = true;
+            }
+        }
+        self.remember(Departure {
+            cookie,
+            path,
+            node,
+            suspect,
+            displaced: None,
+            doubtful: false,
+            until: None,
+        });
+        self.seek_trail(parent, name);
+    }
+
+    pub(super) fn moved_to(&mut self, parent: NodeId, name: &[u8], is_dir: bool, cookie: u32) {
+        let at = self.departures.iter().position(|it| it.cookie == cookie && cookie != 0);
+        let departure = at.and_then(|at| self.departures.remove(at));
+        let victim = self.nodes.child(parent, name);
+        let suspect = departure.as_ref().map_or(SpotsId::NONE, |it| it.suspect);
+        let Some((node, departure)) = departure.and_then(|it| Some((it.node?, it))) else {
+            match victim {
+                Some(victim) => self.confirm(victim, Otherwise::Told),
+                None if suspect == SpotsId::NONE => {
+                    self.seek(Some(parent), name, is_dir, Arrival::Later);
+                }
+                None => self.seek(Some(parent), name, is_dir, Arrival::Known(suspect)),
+            }
+            return;
+        };
+        let spots = self.child_spots(parent, name, node);
+        if spots == SpotsId::NONE {
+            // Nobody watches there. Its own IN_MOVE_SELF, which somebody may want, is still to come.
+            self.remember(departure);
+            if let Some(victim) = victim {
+                self.confirm(victim, Otherwise::Told);
+            }
+            return;
+        }
+        if let Some(victim) = victim {
+            self.displace(victim);
+        }
+        self.nodes[node].state.departed = false;
+        self.nodes[node].state.moved = true;
+        self.put(node, parent, name, spots);
+        if departure.doubtful || victim.is_some() {
+            self.confirm(node, Otherwise::Told);
+        }
+    }
+
+    /// Whether a record about a directory, or about something else, can be about a node. What was
+    /// reached through a link is told of as that link.
+    pub(super) fn is_of_kind(&self, node: NodeId, is_dir: bool) -> bool {
+        self.nodes.get(node).is_some_and(|it| it.state.linked || it.state.file != is_dir)
+    }
+
+    /// A node that may have left by a move has left.
+    pub(super) fn depart(&mut self, node: NodeId, cookie: u32) {
+        let number = self.epochs.number();
+        let Some(departure) = self.departures.iter_mut().rev().find(|it| it.cookie == cookie)
+        else {
+            return;
+        };
+        departure.node = Some(node);
+        departure.doubtful = true;
+        // If it was watched only after it had moved, its own IN_MOVE_SELF will not come.
+        departure.until = Some(number);
+        self.nodes.unlink(node);
+        self.nodes[node].state.departed = true;
+    }
+
+    pub(super) fn deleted(&mut self, parent: NodeId, name: &[u8]) {
+        if let Some(child) = self.nodes.child(parent, name) {
+            if self.epochs.is_settling(self.nodes[child].epoch) {
+                self.confirm(child, Otherwise::Told);
+            } else {
+                // Somebody holds it open, or it is a file with other links: its own record is late.
+                self.forget(child);
+            }
+        }
+        self.seek_trail(parent, name);
+    }
+
+    pub(super) fn moved_self(&mut self, node: NodeId) {
+        let state = &mut self.nodes[node].state;
+        if state.departed {
+            self.forget(node);
+        } else if state.moved {
+            state.moved = false;
+        } else {
+            self.confirm(node, Otherwise::Gone);
+        }
+    }
+
+    pub(super) fn ignored(&mut self, node: NodeId) {
+        self.nodes.set_wd(node, None);
+        // Its children's own IN_IGNORED are still to come, and may be wanted.
+        let mut at = node;
+        while self.nodes.wd(at).is_none() && self.nodes.children(at).next().is_none() {
+            let place = self.nodes.parent(at).map(|it| (it, self.nodes[at].name.clone()));
+            // What was opened may have been deleted, and its name taken anew, before it was watched.
+            let known = !self.epochs.is_settling(self.nodes[at].epoch);
+            let deleted = self.nodes[at].state.deleted && known;
+            if Some(at) == self.top {
+                break;
+            }
+            self.forget(at);
+            let Some((parent, name)) = place else { break };
+            self.seek_trail(parent, &name);
+            if !deleted {
+                // Or it was unmounted: what the mount covered is there now.
+                self.seek(Some(parent), &name, true, Arrival::Later);
+            }
+            at = parent;
+        }
+    }
+
+    pub(super) fn handle_overflow(&mut self, record: &Record<'_>, out: &mut Sink<'_>) {
+        let wanting: Vec<WatchId> = self
+            .scope
+            .watches()
+            .filter(|(_, it)| it.mask.contains(EventType::QOverflow.mask()))
+            .map(|(watch, _)| watch)
+            .collect();
+        if let (Some(top), false) = (self.top, wanting.is_empty()) {
+            let sighting = Sighting {
+                node: top,
+                spots: SpotsId::NONE,
+                seen_by: &[],
+                event_type: EventType::QOverflow,
+                mask: record.mask,
+                is_dir: false,
+                cookie: 0,
+                wd: Wd::NONE,
+                name: b"",
+                src: None,
+                origin: Origin::Live,
+            };
+            out(self, sighting);
+        }
+        // Barriers, second halves of moves and IN_IGNORED may be among what was lost.
+        self.handle_barrier(None, out);
+        for departure in std::mem::take(&mut self.departures) {
+            if let Some(node) = departure.node.filter(|it| self.nodes.contains(*it)) {
+                self.nodes[node].state.departed = false;
+                self.forget_unplaced(node);
+            }
+        }
+        let Some(top) = self.top else { return };
+        for node in self.nodes.subtree(top) {
+            self.nodes[node].state.moved = false;
+            self.push_todo(node, Why::Resync);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What is told of directories that have just been entered, and when; see [`super::settle`].
+
+use std::sync::Arc;
+
+use super::{Closed, Departure, Kind, NodeId, Notice, Sighting, Sink, Tree};
+use crate::{
+    event::{EventType, Mask, Origin},
+    record::Wd,
+};
+
+impl Tree {
+    pub(super) fn pass_barrier(&mut self, barrier: Wd, out: &mut Sink<'_>) {
+        while let Some((wd, epoch)) = self.epochs.pass() {
+            self.settle(&epoch.listed, out);
+            if wd == barrier {
+                break;
+            }
+        }
+        let epochs = &self.epochs;
+        let over = |it: &&Departure| it.until.is_some_and(|it| !epochs.is_settling(it));
+        let gone: Vec<NodeId> =
+            self.departures.iter().filter(over).filter_map(|it| it.node).collect();
+        for node in gone {
+            self.forget(node);
+        }
+    }
+
+    pub(super) fn settle(&mut self, listed: &[NodeId], out: &mut Sink<'_>) {
+        for node in listed {
+            let Some(untold) = self.epochs.take_untold(*node) else { continue };
+            if !self.nodes.contains(*node) {
+                continue;
+            }
+            self.tell_above(*node, out);
+            for mut entry in untold.into_entries() {
+                if !entry.came {
+                    self.tell_came(*node, &entry.name, entry.kind, entry.src.take(), out);
+                }
+                if entry.closed == Closed::Unknown {
+                    let path = self.place_path_of(*node, &entry.name);
+                    self.notices.push_back(Notice::Unprobed(path.into()));
+                }
+                if matches!(entry.closed, Closed::Yes | Closed::Unknown) {
+                    self.tell(*node, EventType::CloseWrite, &entry.name, false, None, out);
+                }
+            }
+        }
+    }
+
+    /// A record of a settling directory is about to be told: what has to be told before it?
+    pub(super) fn tell_before(
+        &mut self,
+        node: NodeId,
+        event_type: EventType,
+        name: &[u8],
+        out: &mut Sink<'_>,
+    ) {
+        self.tell_above(node, out);
+        let Some(untold) = self.epochs.untold(node) else { return };
+        let Some(entry) = untold.get(name) else { return };
+        let (kind, src) = (entry.kind, entry.src.take());
+        let closed = entry.closed == Closed::Yes && event_type == EventType::MovedFrom;
+        let came = std::mem::replace(&mut entry.came, true);
+        let all_told = match event_type {
+            EventType::Create | EventType::MovedTo => return untold.told(name),
+            EventType::CloseWrite | EventType::Delete | EventType::MovedFrom => true,
+            _ => false,
+        };
+        if all_told {
+            untold.told(name);
+        }
+        if !came {
+            self.tell_came(node, name, kind, src, out);
+        }
+        if closed {
+            self.tell(node, EventType::CloseWrite, name, false, None, out);
+        }
+    }
+
+    /// Tells of the directories above, and of the node itself, what is still untold: an event in a
+    /// directory never comes before the directory's own.
+    pub(super) fn tell_above(&mut self, node: NodeId, out: &mut Sink<'_>) {
+        let mut above = Vec::new();
+        let mut at = node;
+        while let Some(parent) = self.nodes.parent(at) {
+            if !self.epochs.is_settling(self.nodes[parent].epoch) {
+                break;
+            }
+            above.push((parent, at));
+            at = parent;
+        }
+        for (parent, child) in above.into_iter().rev() {
+            let Some(untold) = self.epochs.untold(parent) else { continue };
+            let name = self.nodes[child].name.clone();
+            let Some(entry) = untold.get(&name) else { continue };
+            if !std::mem::replace(&mut entry.came, true) {
+                let (kind, src) = (entry.kind, entry.src.take());
+                self.tell_came(parent, &name, kind, src, out);
+            }
+        }
+    }
+
+    /// Tells that something met in a listing has come: made there, or moved from a known place.
+    pub(super) fn tell_came(
+        &self,
+        node: NodeId,
+        name: &[u8],
+        kind: Kind,
+        src: Option<Arc<[u8]>>,
+        out: &mut Sink<'_>,
+    ) {
+        let event_type = if src.is_some() { EventType::MovedTo } else { EventType::Create };
+        self.tell(node, event_type, name, kind == Kind::Directory, src, out);
+    }
+
+    pub(super) fn tell(
+        &self,
+        node: NodeId,
+        event_type: EventType,
+        name: &[u8],
+        is_dir: bool,
+        src: Option<Arc<[u8]>>,
+        out: &mut Sink<'_>,
+    ) {
+        let spots = self.nodes[node].spots;
+        if !self.scope.interest(spots).wanted.contains(event_type.mask()) {
+            return;
+        }
+        let kind = if is_dir { Mask::ISDIR } else { Mask::NONE };
+        let sighting = Sighting {
+            node,
+            spots,
+            seen_by: &[],
+            event_type,
+            mask: event_type.mask().with(kind),
+            is_dir,
+            cookie: 0,
+            wd: self.nodes.wd(node).unwrap_or(Wd::NONE),
+            name,
+            src,
+            origin: Origin::Scan,
+        };
+        out(self, sighting);
+    }
+}

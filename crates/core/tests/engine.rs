@@ -1,0 +1,435 @@
+//! Random histories of the whole engine: a file tree, partial walks, runs that end in any way,
+//! reloads, time, and at last the end.
+//!
+//! After each input the tables agree. After the dust has settled nothing is lost (each file that
+//! was written and closed has had a run since), and nothing is left in any table.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod support {
+    pub(crate) mod kernel;
+    pub(crate) mod notation;
+    pub(crate) mod world;
+}
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use pyinotifyd_core::{
+    engine::{Effect, Input},
+    path,
+    plan::Plan,
+    task::{Outcome, RunId},
+};
+
+use self::support::{
+    kernel::{Ino, Kernel},
+    notation,
+    world::World,
+};
+
+macro_rules! trace {
+    ($($arg:tt)*) => {
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!($($arg)*);
+        }
+    };
+}
+
+/// The scheduler that may lose nothing.
+const SURE: &str = "sure";
+
+#[derive(Clone, Debug)]
+enum Op {
+    Mkdir(usize, u8),
+    /// Opens a file to write to it.
+    Write(usize, u8),
+    Close(usize, u8),
+    /// Both at once.
+    Save(usize, u8),
+    Remove(usize, u8),
+    Rename(usize, u8, usize, u8),
+    Exchange(usize, u8, usize, u8),
+    /// `/r` itself comes and goes.
+    Root(u8),
+    Walk(usize),
+    Read,
+    /// Everything that there is to do now, but runs.
+    Catch,
+    End(usize, u8),
+    Step(u16),
+    Reload(PlanChoice),
+    Stop,
+}
+
+/// What is chosen at random about a plan.
+#[derive(Clone, Debug)]
+struct PlanChoice {
+    sure: (usize, usize, usize),
+    others: [(usize, usize, usize); 2],
+    second: usize,
+    maps: usize,
+}
+
+fn plan(choice: &PlanChoice) -> Plan {
+    let delay = |n: usize| ["", "delay=1s", "delay=5s", "delay=3s max_wait=4s"][n % 4];
+    let ways = [
+        "",
+        "busy=restart kill_after=1s",
+        "busy=parallel",
+        "slots=1 tries=3 backoff=2s",
+        "batch=2 slots=1",
+        "timeout=2s kill_after=1s tries=2 backoff=1s",
+        "breaker=2,1s,10s",
+        "no-follow",
+        "dirs",
+    ];
+    let odd = ["", "busy=skip", "singlejob", "exclude=c", "dirs no-files", "include=a"];
+    let scheduler = |name: &str, (a, b, c): (usize, usize, usize), odd: &[&str]| {
+        let odd = odd.get(c % odd.len().max(1)).copied().unwrap_or_default();
+        format!("scheduler {name} {} {} {odd}", delay(a), ways[b % ways.len()])
+    };
+    let maps = [
+        "  IN_CREATE -> other",
+        "  IN_DELETE -> cancel sure, other",
+        "  IN_MODIFY -> cancel other, mover",
+        "  IN_MOVED_FROM -> cancel sure, other",
+    ];
+    let mut lines = vec![
+        "daemon slots=3 shutdown_timeout=5s".to_owned(),
+        scheduler(SURE, choice.sure, &[]),
+        scheduler("other", choice.others[0], &odd),
+        scheduler("mover", choice.others[1], &odd),
+        "  move ^/r/a$ /r/d/a auto_create overwrite".into(),
+        "  copy ^/r/(.*)/b$ /r/c/b auto_create overwrite".into(),
+        "  delete ^/o/.*".into(),
+        "watch /r".into(),
+        "  IN_CLOSE_WRITE -> sure, mover".into(),
+        "  IN_MOVED_TO -> mover, sure".into(),
+    ];
+    lines.extend((0..4).filter(|it| choice.maps >> it & 1 == 1).map(|it| maps[it].to_owned()));
+    let second = [
+        "watch /r/b",
+        "watch /r/a /r/b/c",
+        "watch /r/*/b no-rec",
+        "watch /r no-auto_add",
+        "watch /o",
+        "watch /r/a /o/b",
+    ];
+    lines.push(second[choice.second].into());
+    lines.push("  IN_CLOSE_WRITE -> other, sure".into());
+    lines.push("  IN_Q_OVERFLOW -> other".into());
+    lines.push("  IN_DELETE_SELF -> mover".into());
+    notation::plan(lines.iter().map(String::as_str))
+}
+
+/// What has happened to each file that matters at the end.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Counts what happens.
+    clock: u64,
+    /// When each file was closed last.
+    closed: BTreeMap<Ino, u64>,
+    /// The paths that it has had since then.
+    paths: BTreeMap<Ino, BTreeSet<Vec<u8>>>,
+    /// When a run of [`SURE`] was last started for a path.
+    started: BTreeMap<Vec<u8>, u64>,
+}
+
+impl Ledger {
+    fn note_paths(&mut self, kernel: &Kernel) {
+        for (at, ino, is_dir) in kernel.all() {
+            if !is_dir {
+                self.paths.entry(ino).or_default().insert(at.into_bytes());
+            }
+        }
+    }
+
+    fn note_close(&mut self, ino: Ino, kernel: &Kernel) {
+        self.clock += 1;
+        self.closed.insert(ino, self.clock);
+        self.paths.remove(&ino);
+        self.note_paths(kernel);
+    }
+
+    fn has_run(&self, ino: Ino) -> bool {
+        let Some(closed) = self.closed.get(&ino) else { return true };
+        let since = |at: &Vec<u8>| self.started.get(at).is_some_and(|it| it > closed);
+        self.paths[&ino].iter().any(since)
+    }
+}
+
+struct Story {
+    world: World,
+    ledger: Ledger,
+    /// Whether nothing is on its way when a reload comes, and nothing happens until it is over: a
+    /// directory of which the listing after a reload is the first news counts as one that was
+    /// there, whose files are not told of.
+    catches_up: bool,
+    stopped: bool,
+    exited: bool,
+}
+
+impl Story {
+    fn new(limit: usize, choice: &PlanChoice) -> Self {
+        let world = World::new(Kernel::new(limit), plan(choice), 7);
+        Self { world, ledger: Ledger::default(), catches_up: false, stopped: false, exited: false }
+    }
+
+    fn poll(&mut self) -> bool {
+        let Some(effect) = self.world.poll() else { return false };
+        assert!(!self.exited, "the end is the last: {effect:?}");
+        trace!("  {effect:?}");
+        match &effect {
+            Effect::Start(start) if &*start.plan.scheduler(start.run.scheduler).name == SURE => {
+                self.ledger.clock += 1;
+                for task in &start.run.tasks {
+                    self.ledger.started.insert(task.event.pathname.to_vec(), self.ledger.clock);
+                }
+            }
+            Effect::Exit => self.exited = true,
+            _ => (),
+        }
+        true
+    }
+
+    /// All that the daemon does by itself.
+    fn catch_up(&mut self) {
+        for _ in 0..100_000 {
+            let now = self.world.now;
+            if !(self.poll() || self.world.tick(now) || self.world.walk(0) || self.world.read()) {
+                return;
+            }
+        }
+        panic!("there is no end of it");
+    }
+
+    fn end(&mut self, run: RunId, how: u8) {
+        let outcome = match how % 8 {
+            0 => Outcome::Exited(1, String::new()),
+            1 => Outcome::Signalled(9, String::new()),
+            2 => Outcome::Failed("it did not work".into()),
+            3 => Outcome::Refused("it cannot work".into()),
+            4 => Outcome::Stopped,
+            _ => {
+                self.apply(run);
+                Outcome::Done(None)
+            }
+        };
+        self.world.end(run, outcome);
+    }
+
+    /// Does what a run's file rules say, where that is possible.
+    fn apply(&mut self, run: RunId) {
+        let kernel = &mut self.world.kernel;
+        for plan in self.world.runs[&run].files.iter().flatten().flatten() {
+            let place = |kernel: &Kernel, at: &[u8]| {
+                let (dir, name) = path::split(at)?;
+                let (dir, _) = kernel.resolve(dir).filter(|it| it.1)?;
+                Some((dir, str::from_utf8(name).unwrap().to_owned()))
+            };
+            let Some((from, a)) = place(kernel, &plan.src) else { continue };
+            match &plan.dst {
+                None => kernel.remove(from, &a),
+                Some(dst) => {
+                    let (above, _) = path::split(&dst.path).unwrap();
+                    if let Some((dir, name)) = place(kernel, above) {
+                        kernel.create(dir, &name, true);
+                    }
+                    if let Some((to, b)) = place(kernel, &dst.path) {
+                        kernel.rename(from, &a, to, &b);
+                    }
+                }
+            }
+        }
+        self.ledger.note_paths(&self.world.kernel);
+    }
+
+    fn op(&mut self, op: &Op) {
+        let name = |n: u8| ["a", "b", "c", "d"][usize::from(n) % 4];
+        let kernel = &mut self.world.kernel;
+        trace!("op {op:?} {:?}", kernel.all());
+        match op.clone() {
+            Op::Mkdir(d, n) => {
+                kernel.create(kernel.nth_dir(d), name(n), true);
+            }
+            Op::Write(d, n) => kernel.open_to_write(kernel.nth_dir(d), name(n)),
+            Op::Close(d, n) => self.close(d, name(n)),
+            Op::Save(d, n) => {
+                kernel.open_to_write(kernel.nth_dir(d), name(n));
+                self.close(d, name(n));
+            }
+            Op::Remove(d, n) => kernel.remove(kernel.nth_dir(d), name(n)),
+            Op::Rename(d, n, e, m) => {
+                kernel.rename(kernel.nth_dir(d), name(n), kernel.nth_dir(e), name(m));
+            }
+            Op::Exchange(d, n, e, m) => {
+                kernel.exchange(kernel.nth_dir(d), name(n), kernel.nth_dir(e), name(m));
+            }
+            Op::Root(0) => {
+                kernel.create(0, "r", true);
+            }
+            Op::Root(_) => kernel.remove(0, "r"),
+            Op::Walk(n) => {
+                self.world.walk(n);
+            }
+            Op::Read => {
+                self.world.read();
+            }
+            Op::Catch => self.catch_up(),
+            Op::End(n, how) => {
+                let runs: Vec<RunId> = self.world.runs.keys().copied().collect();
+                if !runs.is_empty() {
+                    self.end(runs[n % runs.len()], how);
+                }
+            }
+            Op::Step(millis) => {
+                let until = self.world.now + Duration::from_millis(millis.into());
+                while self.world.tick(until) {
+                    while self.poll() {}
+                }
+                self.world.now = until;
+            }
+            Op::Reload(choice) => {
+                if self.catches_up {
+                    self.catch_up();
+                }
+                self.world.handle(Input::Plan(Arc::new(plan(&choice))));
+                if self.catches_up {
+                    self.catch_up();
+                }
+            }
+            Op::Stop => {
+                self.stopped = true;
+                self.world.handle(Input::Stop);
+            }
+        }
+        self.ledger.note_paths(&self.world.kernel);
+        // Effects are to be taken after each input; what they ask of the kernel takes its time.
+        while self.poll() {}
+    }
+
+    fn close(&mut self, d: usize, name: &str) {
+        let kernel = &mut self.world.kernel;
+        let dir = kernel.nth_dir(d);
+        let ino = kernel.dirs[&dir].get(name).map(|it| it.0);
+        if kernel.close_written(dir, name) {
+            self.ledger.note_close(ino.expect("it was closed"), &self.world.kernel);
+        }
+    }
+
+    /// All runs end, and all time that anything waits for goes by.
+    fn settle(&mut self) {
+        for _ in 0..1_000 {
+            self.catch_up();
+            if let Some(run) = self.world.runs.keys().next().copied() {
+                // Files stay where they are now.
+                self.world.end(run, Outcome::Done(None));
+            } else if let Some(due) = self.world.engine.poll_timeout() {
+                self.world.now = self.world.now.max(due);
+                self.world.handle(Input::Time);
+            } else {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn nothing_is_left(&self) {
+        let engine = &self.world.engine;
+        let counts = engine.counts();
+        assert_eq!((counts.waiting, counts.ready, counts.running, counts.runs), (0, 0, 0, 0));
+        assert!(engine.is_at_rest(), "something is left: {engine:#?}");
+        assert_eq!(self.exited, self.stopped);
+    }
+}
+
+/// With 4 `seconds`, all that is watched is in `/r`: what was there before another Watch began, and
+/// then moves from that Watch into this one, is not told of.
+fn any_choice(seconds: usize) -> impl Strategy<Value = PlanChoice> {
+    let one = || (0..4usize, 0..9usize, 0..6usize);
+    (one(), [one(), one()], 0..seconds, 0..16usize)
+        .prop_map(|(sure, others, second, maps)| PlanChoice { sure, others, second, maps })
+}
+
+fn daily_op(seconds: usize) -> impl Strategy<Value = Op> {
+    let (d, n) = (0..8usize, 0..4u8);
+    prop_oneof![
+        4 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Mkdir(d, n)),
+        2 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Write(d, n)),
+        2 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Close(d, n)),
+        5 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Save(d, n)),
+        2 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Remove(d, n)),
+        4 => (d.clone(), n.clone(), d, n).prop_map(|(d, n, e, m)| Op::Rename(d, n, e, m)),
+        6 => (0..3usize).prop_map(Op::Walk),
+        4 => Just(Op::Read),
+        3 => Just(Op::Catch),
+        4 => (0..4usize, 0..8u8).prop_map(|(n, how)| Op::End(n, how)),
+        4 => (0..3_000u16).prop_map(Op::Step),
+        1 => any_choice(seconds).prop_map(Op::Reload),
+    ]
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let (d, n) = (0..8usize, 0..4u8);
+    prop_oneof![
+        30 => daily_op(6),
+        2 => (d.clone(), n.clone(), d, n).prop_map(|(d, n, e, m)| Op::Exchange(d, n, e, m)),
+        1 => (0..3u8).prop_map(Op::Root),
+        1 => Just(Op::Stop),
+    ]
+}
+
+#[expect(clippy::disallowed_methods, reason = "the number of histories is the caller's to choose")]
+fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(default);
+    ProptestConfig { cases, max_shrink_iters: 4_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(10_000))]
+
+    #[test]
+    fn nothing_that_was_closed_goes_without_a_run(
+        choice in any_choice(4),
+        ops in prop::collection::vec(daily_op(4), 0..80),
+    ) {
+        let mut story = Story::new(10_000, &choice);
+        story.catches_up = true;
+        story.catch_up();
+        for op in &ops {
+            story.op(op);
+        }
+        story.settle();
+        story.nothing_is_left();
+        let kernel = &story.world.kernel;
+        for (at, ino, is_dir) in kernel.all() {
+            let covered = path::below(at.as_bytes(), b"/r").is_some_and(|it| !it.is_empty());
+            if covered && !is_dir && !kernel.writing.contains(&ino) {
+                prop_assert!(story.ledger.has_run(ino), "{} (inode {}) was lost", at, ino);
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_happens_nothing_is_left(
+        limit in 3..100usize,
+        choice in any_choice(6),
+        ops in prop::collection::vec(any_op(), 0..80),
+        stops: bool,
+    ) {
+        let mut story = Story::new(limit, &choice);
+        for op in &ops {
+            story.op(op);
+        }
+        if stops {
+            story.op(&Op::Stop);
+        }
+        story.settle();
+        story.nothing_is_left();
+    }
+}
