@@ -1,0 +1,140 @@
+//! Moving: by a rename where that is possible, by a copy that is published before the source is
+//! deleted where it is not.
+
+use rustix::{
+    fs::{self, Access, AtFlags},
+    io::Errno,
+};
+
+use super::{
+    Change, Done, How, Options, Place,
+    copy::{copy_to, open_source, unlink_source, verify_apart},
+    delete::remove_tree,
+    error::{Fault, FileError},
+    look::{Dressed, Purpose, verify_single},
+    open::{Entry, Facts, Spot},
+    publish::{admit, publish_error, rename_into, withdraw},
+};
+
+/// Moves whatever it is: by a rename, or by a copy if the destination is on another file system
+/// (files, links, directories with all that is in them; not FIFOs, sockets and devices).
+///
+/// Mode and owner that are asked for are given to the moved file or directory itself, not to what
+/// is in a directory.
+pub fn move_entry(
+    source: Place<'_>,
+    target: Place<'_>,
+    options: &Options<'_>,
+) -> Result<Done, FileError> {
+    let (source, entry) = open_source(source)?;
+    // Before any directory is made for it.
+    verify_single(&entry.facts, &source.path, options)?;
+    let mut made = Vec::new();
+    let target = Spot::target(target, options, &mut made)?;
+    verify_apart(&source, &target)?;
+    let mut changes: Vec<Change> = made.into_iter().map(Change::Created).collect();
+    if same_device(&source, &target)? && rename(&source, &entry, &target, options)? {
+        changes.push(Change::Renamed { from: source.path, to: target.path });
+        return Ok(Done { how: How::Renamed, bytes: 0, entries: 1, changes });
+    }
+    // Whether it can be deleted in the end, before much is copied in vain.
+    fs::accessat(&source.dir, c".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|errno| FileError::system("unlinkat", &source.path, errno))?;
+    let copied = copy_to(&source, &entry, &target, Purpose::Move, options)?;
+    changes.extend(copied.changes(&target));
+    if entry.facts.is_dir() {
+        // From here on the destination is complete: going back is no option, and cancelling
+        // would leave the tree in both places.
+        let never = std::sync::atomic::AtomicBool::new(false);
+        remove_tree(&source, &never, Some(&copied.manifest))
+            .map_err(|error| FileError { kind: Fault::SourceKept, ..error })?;
+    } else {
+        let unlinked = unlink_source(&source, copied.stamp).and_then(|unlinked| {
+            if unlinked {
+                Ok(())
+            } else {
+                Err(FileError::found(Fault::Changed, "move", &source.path))
+            }
+        });
+        if let Err(error) = unlinked {
+            if options.overwrite {
+                // What was there before is gone; what is there now is whole.
+                return Err(FileError { kind: Fault::SourceKept, ..error });
+            }
+            withdraw(&target, copied.ident);
+            return Err(error);
+        }
+    }
+    changes.push(Change::Removed(source.path));
+    Ok(Done { how: How::Copied, bytes: copied.bytes, entries: copied.entries, changes })
+}
+
+/// Whether a rename has a chance at all. The directories are asked, since the layers of an
+/// overlay show their files' own devices.
+fn same_device(source: &Spot, target: &Spot) -> Result<bool, FileError> {
+    let device = |spot: &Spot| {
+        Facts::of_fd(&spot.dir)
+            .map(|facts| facts.ident().dev)
+            .map_err(|errno| FileError::system("fstat", &spot.path, errno))
+    };
+    Ok(device(source)? == device(target)?)
+}
+
+/// `false` if the kernel says that these are two file systems.
+fn rename(
+    source: &Spot,
+    entry: &Entry,
+    target: &Spot,
+    options: &Options<'_>,
+) -> Result<bool, FileError> {
+    let is_dir = entry.facts.is_dir();
+    // So that a file is not dressed in vain; the rename looks again.
+    let there =
+        admit(target, is_dir, options.overwrite).map_err(|errno| publish_error(target, errno))?;
+    let dressed = Dressed::dress(source, entry, options)?;
+    if there.is_some_and(|there| there.ident() == entry.facts.ident()) {
+        // Two names of one file: rename(2) would leave both, and call it done.
+        return unlink_source_name(source).map(|()| true);
+    }
+    match rename_into(source, target, is_dir, options.overwrite) {
+        Ok(()) => (),
+        Err(errno) => {
+            if let Some(dressed) = dressed {
+                dressed.undress();
+            }
+            return match errno {
+                Errno::XDEV => Ok(false),
+                errno => Err(rename_error(source, target, is_dir, errno)),
+            };
+        }
+    }
+    let Some(dressed) = dressed else { return Ok(true) };
+    match target.facts() {
+        // Not what was dressed: the name was given to another file in between. Back with it.
+        Ok(Some(facts)) if facts.ident() != entry.facts.ident() => {
+            let _ = rename_into(target, source, facts.is_dir(), false);
+            dressed.undress();
+            Err(FileError::found(Fault::Changed, "move", &source.path))
+        }
+        Ok(_) | Err(_) => Ok(true),
+    }
+}
+
+fn unlink_source_name(source: &Spot) -> Result<(), FileError> {
+    fs::unlinkat(&source.dir, source.name.as_slice(), AtFlags::empty())
+        .map_err(|errno| FileError::system("unlinkat", &source.path, errno))
+}
+
+fn rename_error(source: &Spot, target: &Spot, is_dir: bool, errno: Errno) -> FileError {
+    match errno {
+        Errno::INVAL if is_dir => {
+            FileError::of(Fault::IntoItself, "renameat2", &target.path, errno)
+        }
+        Errno::NOENT if matches!(source.facts(), Ok(None)) => {
+            FileError::of(Fault::SourceGone, "renameat2", &source.path, errno)
+        }
+        // The source is a mount point (rename(2)).
+        Errno::BUSY => FileError::of(Fault::OtherFileSystem, "renameat2", &source.path, errno),
+        errno => publish_error(target, errno),
+    }
+}

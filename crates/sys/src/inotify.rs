@@ -1,0 +1,132 @@
+//! One inotify instance: made, read, decoded.
+//!
+//! Adding watches belongs to [`crate::enter`], because a watch is only sure to be on the right
+//! directory when it is added to an open one. What the records mean belongs to the tree.
+
+mod decode;
+mod reader;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{CWD, Mode, OFlags, inotify};
+use rustix::io::Errno;
+
+pub use decode::{Decode, DecodeError, RawRecord, decode};
+pub use reader::{Reader, Taken};
+
+use crate::limits::{self, Limits};
+
+/// The largest record: the header, and a name of `NAME_MAX` bytes with its NUL, padded to 16.
+/// A `read(2)` with less room fails with EINVAL (`inotify(7)`).
+pub const LARGEST_RECORD: usize = 16 + 256;
+
+/// An inotify instance, shared by whoever adds watches and whoever reads.
+///
+/// One instance serves all watches: a user has only 128 of them (`fs.inotify.max_user_instances`).
+/// It is closed when the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Inotify(Arc<OwnedFd>);
+
+/// Why there is no inotify instance. The kernel says EMFILE for two different limits.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// `fs.inotify.max_user_instances` is reached.
+    #[error(
+        "cannot make an inotify instance: the limit of instances for this user is reached{}",
+        limits::shown(*limit)
+    )]
+    InstanceLimit {
+        /// The limit, where it can be read.
+        limit: Option<u64>,
+    },
+    /// This process (EMFILE) or the whole system (ENFILE) has no file descriptor left.
+    #[error("cannot make an inotify instance: no file descriptor is left: {0}")]
+    DescriptorLimit(#[source] io::Error),
+    /// Anything else that `inotify_init1` says.
+    #[error("cannot make an inotify instance: inotify_init1: {0}")]
+    Failed(#[source] io::Error),
+}
+
+impl Inotify {
+    /// Makes an instance: close-on-exec, and reads do not block.
+    pub fn new() -> Result<Self, InitError> {
+        match inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK) {
+            Ok(fd) => Ok(Self(Arc::new(fd))),
+            Err(errno @ Errno::NFILE) => Err(InitError::DescriptorLimit(errno.into())),
+            Err(Errno::MFILE) => Err(which_limit()),
+            Err(errno) => Err(InitError::Failed(errno.into())),
+        }
+    }
+
+    /// Removes a watch. One that the kernel has removed already is no error.
+    ///
+    /// What was queued for it stays queued, with an `IN_IGNORED` behind it.
+    pub fn remove(&self, wd: i32) -> io::Result<()> {
+        match inotify::remove_watch(&self.0, wd) {
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Adds a watch by path, with `flags` as they are: for what is known to be the right thing.
+    pub(crate) fn add(&self, path: &str, mask: u32) -> Result<i32, Errno> {
+        inotify::add_watch(&self.0, path, inotify::WatchFlags::from_bits_retain(mask))
+    }
+}
+
+impl AsFd for Inotify {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Inotify {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Appends everything that is queued now to `buffer`, and tells how many bytes that was.
+///
+/// Events are queued before the writer's system call returns, so after this everything that was
+/// done before is known. Not for an instance that has a [`Reader`]: the two would share the records.
+pub fn drain(inotify: &Inotify, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let before = buffer.len();
+    loop {
+        buffer.reserve(64 * 1024);
+        match rustix::io::read(inotify, spare_capacity(buffer)) {
+            Ok(0) | Err(Errno::AGAIN) => return Ok(buffer.len() - before),
+            Ok(_) | Err(Errno::INTR) => (),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Tells the two meanings of EMFILE apart by asking for another descriptor.
+fn which_limit() -> InitError {
+    match rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(_) => InitError::InstanceLimit { limit: Limits::read().instances },
+        Err(errno) => InitError::DescriptorLimit(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removing_a_watch_twice_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let inotify = Inotify::new().unwrap();
+        let wd = inotify.add(dir.path().to_str().unwrap(), 0x100).unwrap();
+        inotify.remove(wd).unwrap();
+        inotify.remove(wd).unwrap();
+        let mut bytes = Vec::new();
+        assert_eq!(drain(&inotify, &mut bytes).unwrap(), 16);
+        let record = decode(&bytes).next().unwrap().unwrap();
+        assert_eq!((record.wd, record.mask), (wd, 0x8000));
+    }
+}
