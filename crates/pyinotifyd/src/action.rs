@@ -1,0 +1,133 @@
+//! Carrying out runs.
+//!
+//! The schedule says which run starts and which is asked to stop; here it happens, and its
+//! [`Outcome`] is told, once for each run. What an outcome means (a retry, a report) is the
+//! schedule's again.
+//!
+//! * [`command`]: a run of `exec` or `shell`, to the system call.
+//! * [`exec_helper`]: a process of ours that turns into a command which asks for another user, or
+//!   for limits.
+//! * [`files`]: a run of file rules.
+//! * [`message`]: a run of `log`, and what actions say in the log.
+//! * [`dry`]: what is said in place of all these in a dry run.
+//!
+//! Nothing here blocks the loop: commands are started, and files are moved, on threads.
+
+pub(crate) mod command;
+mod dry;
+pub(crate) mod exec_helper;
+mod files;
+mod message;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc};
+
+use pyinotifyd_core::{
+    filerule::{FilePlan, PlanError},
+    plan::{Action, Plan},
+    task::{Outcome, Run, RunId, StopHow},
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+pub(crate) use self::command::prepare::Environment;
+use self::{
+    command::{Commands, Printed, words},
+    files::Files,
+    message::{Line, Say},
+};
+use crate::log;
+
+/// What the file rules say about a task: `None` if none matches.
+pub(crate) type Planned = Result<Option<FilePlan>, PlanError>;
+
+/// The runs that go on.
+pub(crate) struct Actions {
+    commands: Commands,
+    files: Files,
+    say: Say,
+    dry_run: bool,
+    done: UnboundedSender<(RunId, Outcome)>,
+}
+
+impl Actions {
+    /// Commands get `environment`; outcomes go to `done`. In a dry run nothing is run or changed:
+    /// what would be, is said in the log.
+    ///
+    /// # Errors
+    ///
+    /// `/dev/null` cannot be opened.
+    pub(crate) fn new(
+        environment: Environment,
+        dry_run: bool,
+        done: UnboundedSender<(RunId, Outcome)>,
+    ) -> io::Result<Self> {
+        let printed: Printed = Arc::new(|level, logname, task, line| {
+            log::output(level, logname, Some(task), line);
+        });
+        let say: Say = Arc::new(|line| {
+            let Line { level, logname, task, message } = *line;
+            log::message(level, logname, task.id, &task.event.pathname, message);
+        });
+        Self::with(environment, dry_run, done, printed, say)
+    }
+
+    /// As [`Self::new`], with another place for lines than the log.
+    fn with(
+        environment: Environment,
+        dry_run: bool,
+        done: UnboundedSender<(RunId, Outcome)>,
+        printed: Printed,
+        say: Say,
+    ) -> io::Result<Self> {
+        let commands = Commands::new(environment, printed, done.clone())?;
+        let files = Files::new(Arc::clone(&say), done.clone());
+        Ok(Self { commands, files, say, dry_run, done })
+    }
+
+    /// Starts a run of this plan, on the tokio runtime that this is called from. Whatever comes of
+    /// it, its outcome is told once. `files` has what the file rules say about each task, in the
+    /// order of the tasks, and is empty for any other action.
+    pub(crate) fn start(&mut self, run: Run, plan: &Plan, files: Vec<Planned>) {
+        let scheduler = plan.scheduler(run.scheduler);
+        if self.dry_run {
+            dry::say(&run, scheduler, &files, &self.say);
+            return self.tell(run.id, Outcome::Done(Some("dry run".into())));
+        }
+        match &scheduler.action {
+            Action::Exec(exec) => {
+                let words = words::exec(exec, &run, scheduler);
+                self.commands.start(&run, scheduler, &exec.process, &words);
+            }
+            Action::Shell(shell) => match words::shell(shell, &run, scheduler) {
+                Ok(words) => self.commands.start(&run, scheduler, &shell.process, &words),
+                Err(failure) => self.tell(run.id, failure.into()),
+            },
+            Action::Rules(_) => self.files.start(run, &scheduler.logname, files),
+            Action::Log(line) => {
+                message::say(&run, scheduler, line, &self.say);
+                self.tell(run.id, Outcome::Done(None));
+            }
+        }
+    }
+
+    /// Asks a run to end. One that has ended, or was never started, is none of this.
+    ///
+    /// A file action ends at its next safe point, however hard it is asked: there is no way to
+    /// leave a system call that hangs.
+    pub(crate) fn stop(&mut self, run: RunId, how: StopHow) {
+        self.commands.stop(run, how);
+        self.files.stop(run);
+    }
+
+    /// How many runs have not ended.
+    #[cfg(test)]
+    pub(crate) fn running(&self) -> usize {
+        self.commands.running() + self.files.running()
+    }
+
+    fn tell(&self, run: RunId, outcome: Outcome) {
+        // Nobody listens when the daemon has stopped.
+        let _ = self.done.send((run, outcome));
+    }
+}

@@ -1,0 +1,103 @@
+//! What came of a file action, in words: what was done; or what failed, on what, why, and which
+//! key of the rule would have made it work.
+
+use std::{fmt::Write, io};
+
+use pyinotifyd_core::{
+    filerule::{FileAction, FilePlan},
+    path::shown,
+};
+use pyinotifyd_sys::files::{Done, Fault, FileError};
+
+use crate::action::command::errors;
+
+/// Said of a path that no rule is for.
+pub(crate) const NO_RULE: &str = "no rule matches";
+
+/// `moved /a to /b`.
+pub(super) fn done(plan: &FilePlan, done: &Done) -> String {
+    let verb = match plan.action {
+        FileAction::Move => "moved",
+        FileAction::Copy => "copied",
+        FileAction::Delete => "deleted",
+    };
+    let mut text = format!("{verb} {}", places(plan));
+    if plan.action == FileAction::Delete && done.entries > 1 {
+        let more = done.entries - 1;
+        let entries = if more == 1 { "entry" } else { "entries" };
+        write!(text, " and {more} {entries} in it").expect("memory takes all text");
+    }
+    text
+}
+
+/// `/a is gone already`.
+pub(super) fn gone(plan: &FilePlan) -> String {
+    format!("{} is gone already", shown(&plan.src))
+}
+
+/// `move /a to /b`: what a dry run would do.
+pub(crate) fn intent(plan: &FilePlan) -> String {
+    let mut text = format!("{} {}", plan.action.name(), places(plan));
+    if plan.action == FileAction::Delete && plan.rec {
+        text += " with all that is in it";
+    }
+    text
+}
+
+/// `rule 1: cannot move /a to /b: open /b: no such directory; auto_create = true makes it`.
+pub(super) fn failed(plan: &FilePlan, error: &FileError, is_dir: bool) -> String {
+    let why = match (error.reason(), error.errno) {
+        (Some(reason), _) => reason.to_owned(),
+        (None, Some(errno)) => errors::words(&io::Error::from(errno)),
+        (None, None) => "failed".to_owned(),
+    };
+    let mut text = format!(
+        "rule {}: cannot {} {}: {} {}: {why}",
+        plan.rule + 1,
+        plan.action.name(),
+        places(plan),
+        error.call,
+        shown(&error.path),
+    );
+    if let Some(hint) = hint(plan, error.kind, is_dir) {
+        text += "; ";
+        text += hint;
+    }
+    text
+}
+
+fn places(plan: &FilePlan) -> String {
+    match &plan.dst {
+        None => shown(&plan.src).to_string(),
+        Some(dst) => format!("{} to {}", shown(&plan.src), shown(&dst.path)),
+    }
+}
+
+/// What to do about it, where a word in the configuration would help.
+fn hint(plan: &FilePlan, fault: Fault, is_dir: bool) -> Option<&'static str> {
+    match fault {
+        Fault::NoDirectory if !plan.auto_create => Some("auto_create = true makes it"),
+        Fault::Exists if is_dir => Some("a directory replaces nothing"),
+        Fault::Exists if plan.overwrite => Some("only files and links are replaced"),
+        Fault::Exists => Some("overwrite = true replaces a file"),
+        Fault::NotEmpty => Some("rec = true deletes it with all that is in it"),
+        Fault::LinkInTheWay => {
+            Some("links are followed only in the path of the Watch and in what dst_re writes out")
+        }
+        Fault::Busy => Some("somebody holds a lease on it, or runs it"),
+        Fault::NoDirectory
+        | Fault::SourceGone
+        | Fault::BadPath
+        | Fault::SamePlace
+        | Fault::IntoItself
+        | Fault::HardLinked
+        | Fault::Special
+        | Fault::OtherFileSystem
+        | Fault::Changed
+        | Fault::SourceKept
+        | Fault::NoSpace
+        | Fault::Denied
+        | Fault::Cancelled
+        | Fault::System => None,
+    }
+}

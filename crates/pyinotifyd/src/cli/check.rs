@@ -1,0 +1,220 @@
+//! `pyinotifyd check` and `-t`: all mistakes of a configuration at once.
+//!
+//! Decides what is said, where to, and with which exit status; what a mistake is, [`config`]
+//! decides. `check` writes what it finds to standard output, since that is what it is for; `-t`
+//! writes it to standard error, as the original does.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write as _},
+    path::Path,
+    sync::Arc,
+};
+
+use pyinotifyd_core::path::OneLine;
+use serde_json::json;
+
+use super::{
+    Check, CheckFormat, CheckManner,
+    config_file::{self, ConfigFile, Language},
+    terminal,
+};
+use crate::{
+    config::{
+        self, Loaded,
+        diagnostic::{Diagnostic, Severity, render_all},
+        document::{Place, Source},
+        environment::Environment,
+    },
+    env,
+    errors::{Exit, Fatal},
+};
+
+/// Checks a configuration.
+///
+/// # Errors
+///
+/// No configuration was named and there is none, or nothing can be written.
+pub(crate) fn run(check: &Check) -> Result<Exit, Fatal> {
+    let file = config_file::choose(check.file.as_deref(), Path::exists)
+        .map_err(|error| Fatal::new(&error).exit(mistaken(check.manner)))?;
+    let found = read(&file);
+    let is_terminal = match check.manner {
+        CheckManner::Check => io::stdout().is_terminal(),
+        CheckManner::Configtest => io::stderr().is_terminal(),
+    };
+    let no_color = std::env::var_os(env::NO_COLOR);
+    let answer = answer(check, &file, &found, terminal::colours(is_terminal, no_color.as_deref()));
+    // Nobody is left to tell when this fails.
+    let _ = io::stderr().write_all(answer.stderr.as_bytes());
+    terminal::print(&answer.stdout)?;
+    Ok(answer.exit)
+}
+
+/// Shows why the daemon does not start with a configuration.
+pub(crate) fn refuse(diagnostics: &[Diagnostic], file: &ConfigFile) -> Exit {
+    let no_color = std::env::var_os(env::NO_COLOR);
+    let colour = terminal::colours(io::stderr().is_terminal(), no_color.as_deref());
+    let text = render_all(diagnostics, &file.path.display().to_string(), colour);
+    // Nobody is left to tell when this fails.
+    let _ = writeln!(io::stderr(), "{text}");
+    Exit::Failure
+}
+
+/// Reads a configuration, in whichever language it is, and adds what is to be said about the
+/// choice of the file.
+///
+/// # Errors
+///
+/// All that is wrong; at least one of them is a mistake.
+pub(crate) fn read(file: &ConfigFile) -> Result<Loaded, Vec<Diagnostic>> {
+    let state_directory = std::env::var_os(env::STATE_DIRECTORY);
+    let mut found = match file.language {
+        Language::Toml => config::load(&file.path, &Environment::new(state_directory.as_deref())),
+        Language::Python => Err(vec![python(&file.path)]),
+    };
+    if let Some(other) = &file.passed_over {
+        let source = Arc::new(Source { name: other.display().to_string(), text: None });
+        let warning = Diagnostic::warning(&Place::file(&source), "this file is not read")
+            .hint(format!("{} comes first", file.path.display()));
+        match &mut found {
+            Ok(loaded) => loaded.warnings.push(warning),
+            Err(diagnostics) => diagnostics.push(warning),
+        }
+    }
+    found
+}
+
+fn python(file: &Path) -> Diagnostic {
+    let name = file.display().to_string();
+    let place = Place::file(&Arc::new(Source { name: name.clone(), text: None }));
+    match file.metadata() {
+        Err(error) => Diagnostic::error(&place, format!("cannot read {name}: {error}")),
+        Ok(_) => Diagnostic::error(&place, "configurations in Python cannot be read yet").hint(
+            "write it as a config.toml; a file is taken to be one if its name ends in `.toml`",
+        ),
+    }
+}
+
+/// What is written, and the exit status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    stdout: String,
+    stderr: String,
+    exit: Exit,
+}
+
+fn answer(
+    check: &Check,
+    file: &ConfigFile,
+    found: &Result<Loaded, Vec<Diagnostic>>,
+    colour: bool,
+) -> Answer {
+    let name = file.path.display().to_string();
+    let diagnostics = match found {
+        Ok(loaded) => &loaded.warnings,
+        Err(diagnostics) => diagnostics,
+    };
+    let good = found.is_ok() && (diagnostics.is_empty() || !check.strict);
+    let mut said = match (check.format, diagnostics.as_slice()) {
+        (CheckFormat::Text, []) => String::new(),
+        (CheckFormat::Text, _) => render_all(diagnostics, &name, colour) + "\n",
+        (CheckFormat::Json, _) => diagnostics.iter().map(json_line).collect(),
+    };
+    let exit = if good { Exit::Success } else { mistaken(check.manner) };
+    match check.manner {
+        CheckManner::Configtest => {
+            let stdout = if good { "config file ok\n".to_owned() } else { String::new() };
+            Answer { stdout, stderr: said, exit }
+        }
+        CheckManner::Check => {
+            if let (Ok(loaded), true, CheckFormat::Text) = (found, good, check.format) {
+                let count = |count: usize, one, more| {
+                    format!("{count} {}", if count == 1 { one } else { more })
+                };
+                let watches = count(loaded.plan.watches.len(), "watch", "watches");
+                let schedulers = count(loaded.plan.schedulers.len(), "scheduler", "schedulers");
+                writeln!(said, "{}: ok, {watches}, {schedulers}", OneLine(&name))
+                    .expect("a String takes all");
+            }
+            Answer { stdout: said, stderr: String::new(), exit }
+        }
+    }
+}
+
+/// The exit status that means mistakes.
+fn mistaken(manner: CheckManner) -> Exit {
+    match manner {
+        CheckManner::Configtest => Exit::Failure,
+        CheckManner::Check => Exit::Config,
+    }
+}
+
+/// A mistake for programs: `file`, `line` and `column` (from 1, or null), `severity`, `message`,
+/// `label`, `hints`.
+fn json_line(diagnostic: &Diagnostic) -> String {
+    let position = diagnostic.position();
+    let severity = match diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let line = json!({
+        "file": diagnostic.place.source.name,
+        "line": position.map(|(line, _)| line),
+        "column": position.and_then(|(_, column)| column),
+        "severity": severity,
+        "message": diagnostic.message,
+        "label": diagnostic.label,
+        "hints": diagnostic.hints,
+    });
+    format!("{line}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+[scheduler.list]\nexec = [\"/bin/ls\", \"{pathname}\"]\n
+[[watch]]\npath = \"/srv/in\"\nevent_map = { IN_CREATE = \"list\" }\n";
+
+    const WARNS: &str = "\
+[scheduler.list]\nexec = [\"/bin/ls\", \"{pathnam}\"]\n
+[[watch]]\npath = \"/srv/in\"\nevent_map = { IN_CREATE = \"list\" }\n";
+
+    const BAD: &str = "\
+[scheduler.list]\nexec = []\ndelay = \"soon\"\n
+[[watch]]\npath = \"srv\"\nevent_map = { IN_CREAT = \"list\" }\n";
+
+    fn page(manner: CheckManner, format: CheckFormat, strict: bool) -> String {
+        let path = "config.toml".into();
+        let file = ConfigFile { path, language: Language::Toml, passed_over: None };
+        let check = Check { file: None, strict, format, manner };
+        let mut page = String::new();
+        for text in [GOOD, WARNS, BAD] {
+            let found = config::parse_str("config.toml", text, &Environment::new(None));
+            let Answer { stdout, stderr, exit } = answer(&check, &file, &found, false);
+            write!(page, "--- stdout\n{stdout}--- stderr\n{stderr}--- {exit:?}\n\n").unwrap();
+        }
+        page
+    }
+
+    #[test]
+    fn a_linter_answers_on_stdout() {
+        insta::assert_snapshot!(page(CheckManner::Check, CheckFormat::Text, false));
+    }
+
+    #[test]
+    fn programs_get_an_object_a_line() {
+        let page = page(CheckManner::Check, CheckFormat::Json, true);
+        for line in page.lines().filter(|it| it.starts_with('{')) {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+        insta::assert_snapshot!(page);
+    }
+
+    #[test]
+    fn the_originals_flag_answers_as_the_original() {
+        insta::assert_snapshot!(page(CheckManner::Configtest, CheckFormat::Text, false));
+    }
+}

@@ -1,0 +1,392 @@
+//! What is to be written, and the thread that writes it.
+//!
+//! Whoever logs only appends to a buffer: standard error may be a pipe that nobody reads, and the
+//! daemon must not wait for it. The thread takes the whole buffer, writes it, and sleeps until
+//! there is more; it is never woken for nothing. When the buffer has reached its bound, lines are
+//! dropped and counted, and as soon as there is room again a line says how many.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    mem,
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pyinotifyd_core::plan::Level;
+
+use super::{
+    DAEMON, Facility, Record, Syslog, journald, now, stderr,
+    syslog::{self, Way},
+};
+
+/// How long the thread waits for standard error when that is a pipe in non-blocking mode, which is
+/// full, each time, and how often.
+const PATIENCE: (Duration, u32) = (Duration::from_millis(20), 50);
+
+/// Where a line goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// To standard error.
+    Stderr,
+    /// To the journal.
+    Journal,
+    /// To syslog.
+    Syslog,
+}
+
+/// A bounded queue of lines, and the thread at its end.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to write.
+    filled: Condvar,
+    /// All is written.
+    emptied: Condvar,
+    /// The most bytes that wait.
+    bound: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batch: Batch,
+    /// Lines that found no room.
+    dropped: u64,
+    /// Whether the thread waits for `filled`. It saves a system call for each line when not.
+    asleep: bool,
+    /// Where syslog is; `None`: nowhere.
+    syslog: Option<Syslog>,
+    /// No more will come: the thread ends.
+    closed: bool,
+}
+
+/// Lines back to back, and where each ends. Neighbours of one lane on a stream are one entry.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<(Lane, usize)>,
+}
+
+impl Batch {
+    fn push(&mut self, to: Lane, line: &[u8]) {
+        self.bytes.extend_from_slice(line);
+        match self.ends.last_mut() {
+            // Datagrams are single; a stream is not.
+            Some((Lane::Stderr, end)) if to == Lane::Stderr => *end = self.bytes.len(),
+            _ => self.ends.push((to, self.bytes.len())),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        // A burst's megabytes are not kept for ever.
+        self.bytes.shrink_to(64 << 10);
+        self.ends.shrink_to(1 << 10);
+    }
+}
+
+impl Queue {
+    /// Starts the thread. At most `bound` bytes wait.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub(crate) fn start(bound: usize, stderr: File, journal: PathBuf) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            bound,
+        });
+        let writer = Writer {
+            stderr,
+            journal_address: journal,
+            journal: None,
+            syslog: None,
+            torn: false,
+            lost: 0,
+            unsent: 0,
+        };
+        let theirs = Arc::clone(&shared);
+        thread::Builder::new().name("log".into()).spawn(move || theirs.run(writer))?;
+        Ok(Self { shared })
+    }
+
+    /// Queues a line, or counts it as dropped. Never waits for the writing.
+    pub(crate) fn push(&self, to: Lane, line: &[u8]) {
+        let mut state = self.shared.lock();
+        if state.batch.bytes.len() + line.len() > self.shared.bound {
+            state.dropped += 1;
+            return;
+        }
+        state.batch.push(to, line);
+        if mem::take(&mut state.asleep) {
+            drop(state);
+            self.shared.filled.notify_one();
+        }
+    }
+
+    /// Lines for syslog go there from now on.
+    pub(crate) fn set_syslog(&self, syslog: Option<Syslog>) {
+        self.shared.lock().syslog = syslog;
+    }
+
+    /// Waits until all is written, at most so long; whether it is.
+    pub(crate) fn flush(&self, at_most: Duration) -> bool {
+        let end = Instant::now() + at_most;
+        let mut state = self.shared.lock();
+        while !(state.asleep && state.batch.ends.is_empty()) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self
+                .shared
+                .emptied
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code of others runs under this lock, so it is whole even after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, mut writer: Writer) {
+        let mut batch = Batch::default();
+        loop {
+            let mut state = self.lock();
+            while state.batch.ends.is_empty() && state.dropped == 0 {
+                if state.closed {
+                    return;
+                }
+                state.asleep = true;
+                self.emptied.notify_all();
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.asleep = false;
+            mem::swap(&mut state.batch, &mut batch);
+            let dropped = mem::take(&mut state.dropped);
+            writer.route(state.syslog.as_ref());
+            drop(state);
+            writer.write(&batch);
+            batch.clear();
+            writer.tell(dropped);
+        }
+    }
+}
+
+/// The three ways out.
+struct Writer {
+    stderr: File,
+    journal_address: PathBuf,
+    /// Reached at the first record.
+    journal: Option<UnixDatagram>,
+    syslog: Option<(Way, Facility)>,
+    /// Whether the last line on standard error broke off.
+    torn: bool,
+    /// Lines that standard error did not take since it was last said.
+    lost: u64,
+    /// Lines that syslog did not take since it was last said.
+    unsent: u64,
+}
+
+impl Writer {
+    /// Keeps the way to syslog that there is, if it leads where it should.
+    fn route(&mut self, syslog: Option<&Syslog>) {
+        self.syslog = syslog.map(|syslog| match self.syslog.take() {
+            Some((way, _)) if *way.address() == syslog.address => (way, syslog.facility),
+            Some(_) | None => (Way::new(syslog.address.clone()), syslog.facility),
+        });
+    }
+
+    fn write(&mut self, batch: &Batch) {
+        let mut start = 0;
+        for (lane, end) in &batch.ends {
+            let line = &batch.bytes[start..*end];
+            start = *end;
+            match lane {
+                Lane::Stderr => self.send_stderr(line),
+                Lane::Journal => self.send_journal(line),
+                Lane::Syslog => self.send_syslog(line),
+            }
+        }
+    }
+
+    /// Says how many lines were lost on the way, once there is a way again.
+    fn tell(&mut self, dropped: u64) {
+        let lost = mem::take(&mut self.lost) + dropped;
+        if lost > 0 {
+            let message = format!("{lost} lines of the log were dropped: they came too fast");
+            let mut line = Vec::new();
+            stderr::write(&mut line, &record(&message));
+            self.send_stderr(&line);
+            if self.lost > 0 {
+                self.lost = lost;
+            }
+        }
+    }
+
+    /// A closed or broken standard error is nobody's to tell; what it does not take is counted, in
+    /// case that it comes back.
+    fn send_stderr(&mut self, mut bytes: &[u8]) {
+        let mut tries = 0;
+        if self.torn && self.stderr.write(b"\n").is_ok() {
+            self.torn = false;
+        }
+        while !bytes.is_empty() {
+            match self.stderr.write(bytes) {
+                Ok(len @ 1..) => {
+                    self.torn = bytes[len - 1] != b'\n';
+                    (bytes, tries) = (&bytes[len..], 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries < PATIENCE.1 => {
+                    tries += 1;
+                    thread::sleep(PATIENCE.0);
+                }
+                Ok(0) | Err(_) => {
+                    self.lost += bytes.split(|it| *it == b'\n').skip(1).count() as u64;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send_journal(&mut self, datagram: &[u8]) {
+        // Twice, since a journal that was started anew has another socket.
+        for _ in 0..2 {
+            let socket = match self.journal.take() {
+                Some(socket) => socket,
+                None => match UnixDatagram::unbound() {
+                    Ok(socket) if socket.connect(&self.journal_address).is_ok() => socket,
+                    _ => break,
+                },
+            };
+            if socket.send(datagram).is_ok() {
+                self.journal = Some(socket);
+                return;
+            }
+        }
+        self.send_stderr(&journald::as_line(datagram));
+    }
+
+    fn send_syslog(&mut self, line: &[u8]) {
+        let Some((way, facility)) = &mut self.syslog else { return };
+        if way.send(line).is_err() {
+            self.unsent += 1;
+        } else if self.unsent > 0 {
+            let message = format!("{} lines of the log did not reach syslog", self.unsent);
+            let mut line = Vec::new();
+            syslog::write(&mut line, &record(&message), *facility, std::process::id());
+            if way.send(&line).is_ok() {
+                self.unsent = 0;
+            }
+        }
+    }
+}
+
+/// A warning of the log about itself.
+fn record(message: &String) -> Record<'_> {
+    let (task, path, name) = (None, None, None);
+    Record { at: now(), level: Level::Warning, logname: DAEMON, task, path, name, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::fd::OwnedFd};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn pipe() -> (io::PipeReader, File) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, File::from(OwnedFd::from(writer)))
+    }
+
+    #[test]
+    fn a_full_pipe_holds_up_nobody_and_what_was_dropped_is_told() {
+        let (mut reader, mut stderr) = pipe();
+        let room = rustix::pipe::fcntl_getpipe_size(&stderr).unwrap();
+        stderr.write_all(&vec![b'\n'; room]).unwrap();
+        let queue = Queue::start(1000, stderr, PathBuf::new()).unwrap();
+        for _ in 0..10_000 {
+            queue.push(Lane::Stderr, b"0123456789 0123456789 0123456789\n");
+        }
+        assert!(!queue.flush(Duration::from_millis(1)), "it cannot be written yet");
+        let reading = thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        assert!(queue.flush(LONG));
+        drop(queue);
+        let text = reading.join().unwrap();
+        let mut dropped = 0;
+        let mut written = 0;
+        for line in text.lines() {
+            match line.split_once(" - WARNING - ") {
+                Some((_, told)) => {
+                    let (count, _) = told.split_once(" lines of the log were dropped").unwrap();
+                    dropped += count.parse::<usize>().unwrap();
+                }
+                None => written += usize::from(line == "0123456789 0123456789 0123456789"),
+            }
+        }
+        assert!(dropped > 9000, "{dropped}");
+        assert_eq!(written + dropped, 10_000);
+    }
+
+    #[test]
+    fn lines_stay_in_order_over_lanes() {
+        let (mut reader, stderr) = pipe();
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Queue::start(1 << 20, stderr, dir.path().join("none")).unwrap();
+        for number in 0..1000 {
+            if number % 3 == 0 {
+                let datagram = format!("MESSAGE={number}\nPRIORITY=6\n");
+                queue.push(Lane::Journal, datagram.as_bytes());
+            } else {
+                queue.push(Lane::Stderr, format!("{number}\n").as_bytes());
+            }
+        }
+        assert!(queue.flush(LONG));
+        drop(queue);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let numbers: Vec<u32> =
+            text.lines().map(|it| it.trim_start_matches("<6>").parse().unwrap()).collect();
+        assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_closed_stderr_ends_nothing() {
+        let (reader, stderr) = pipe();
+        drop(reader);
+        let queue = Queue::start(1 << 20, stderr, PathBuf::new()).unwrap();
+        queue.push(Lane::Stderr, b"nobody\n");
+        assert!(queue.flush(LONG));
+    }
+}

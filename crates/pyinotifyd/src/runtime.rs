@@ -1,0 +1,332 @@
+//! The loop: wait for the next input, let the engine decide, carry out what it says.
+//!
+//! Nobody else decides. The reader thread and the walker threads only fill queues and wake the
+//! loop; commands run as tasks of the same single-threaded runtime; file actions on threads of
+//! their own. So everything that decides happens here, one input after the other.
+
+mod kernel;
+mod translate;
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant as Clock},
+};
+
+use pyinotifyd_core::{
+    engine::{Effect, Engine, Input},
+    event::{Event, Mask},
+    plan::Plan,
+    record::{Record, Wd},
+    task::{Outcome, RunId},
+    time::Instant,
+};
+use pyinotifyd_sys::{inotify::decode, time};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Notify, mpsc},
+};
+
+use self::kernel::Kernel;
+use crate::{
+    action::{Actions, Environment},
+    cli::events::Ended,
+    errors::{Exit, Fatal},
+    log,
+    service::Service,
+};
+
+/// So many records at most are handled before anything else gets its turn.
+const TURN: usize = 1024;
+
+/// What to run.
+pub(crate) struct Setup {
+    /// What to watch and to do.
+    pub(crate) plan: Arc<Plan>,
+    /// Whether runs are only told of.
+    pub(crate) dry_run: bool,
+    /// Who listens to the events that Watches tell.
+    pub(crate) listener: Option<Box<dyn Listener>>,
+    /// Reads the configuration anew, on SIGHUP. `None`: it is not good, which has been told.
+    pub(crate) reload: Option<Box<dyn FnMut() -> Option<Arc<Plan>>>>,
+    /// Who wants to hear how it goes.
+    pub(crate) service: Service,
+}
+
+/// Somebody who wants to see events.
+pub(crate) trait Listener {
+    /// Something happened. If the listener has ended, so does the program.
+    fn tell(&mut self, event: &Event) -> Result<(), Ended>;
+    /// There is nothing more for the moment.
+    fn pause(&mut self) -> Result<(), Ended>;
+}
+
+/// Runs until it is told to stop.
+pub(crate) fn run(setup: Setup) -> Result<Exit, Fatal> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Fatal::text(format!("cannot start: {error}")))?;
+    let done = runtime.block_on(async { Loop::new(setup)?.run().await });
+    // A file action that hangs in its file system must not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+struct Loop {
+    engine: Engine,
+    kernel: Kernel,
+    actions: Actions,
+    ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
+    listener: Option<Box<dyn Listener>>,
+    reload: Option<Box<dyn FnMut() -> Option<Arc<Plan>>>>,
+    service: Service,
+    signals: Signals,
+    start: Clock,
+    /// Records that were read but not handed over yet, and how many bytes of them were.
+    records: Vec<u8>,
+    handed: usize,
+    over: bool,
+    listener_ended: Option<Ended>,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What the loop woke up for.
+enum Woken {
+    /// There are records or answers, or the time has come.
+    Work,
+    Ended(RunId, Outcome),
+    Stop,
+    Reload,
+    Mounts,
+}
+
+impl Loop {
+    fn new(setup: Setup) -> Result<Self, Fatal> {
+        let (done, ended) = mpsc::unbounded_channel();
+        let wake = Arc::new(Notify::new());
+        let kernel = Kernel::new(wake)?;
+        let actions = Actions::new(Environment::new(std::env::vars_os()), setup.dry_run, done)
+            .map_err(|error| {
+                Fatal::text(format!("cannot start the threads of actions: {error}"))
+            })?;
+        let signals = Signals::new()
+            .map_err(|error| Fatal::text(format!("cannot listen to signals: {error}")))?;
+        Ok(Self {
+            engine: Engine::new(setup.plan, seed()?),
+            kernel,
+            actions,
+            ended,
+            listener: setup.listener,
+            reload: setup.reload,
+            service: setup.service,
+            signals,
+            start: Clock::now(),
+            records: Vec::new(),
+            handed: 0,
+            over: false,
+            listener_ended: None,
+        })
+    }
+
+    async fn run(mut self) -> Result<Exit, Fatal> {
+        self.carry_out();
+        loop {
+            let more = self.work();
+            if self.over {
+                return self.end();
+            }
+            if let (false, Some(listener)) = (more, &mut self.listener)
+                && let Err(error) = listener.pause()
+            {
+                self.listener_ended = Some(error);
+                return self.end();
+            }
+            match self.wait(more).await {
+                Woken::Work if self.kernel.has_due_unmounts() => self.look_at_mounts(),
+                Woken::Work => (),
+                Woken::Ended(run, outcome) => self.ended(run, outcome),
+                Woken::Stop => self.handle(Input::Stop),
+                Woken::Reload => self.reload(),
+                Woken::Mounts => self.look_at_mounts(),
+            }
+            if self.engine.poll_timeout().is_some_and(|it| it <= self.now()) {
+                self.handle(Input::Time);
+            }
+        }
+    }
+
+    /// Waits for something to happen; with `more` to do, only gives everybody else a turn.
+    async fn wait(&mut self, more: bool) -> Woken {
+        let due = self.engine.poll_timeout();
+        let due = due.map(|it| self.start + Duration::from_nanos(it.as_nanos()));
+        let due = [due, self.kernel.poll_timeout()].into_iter().flatten().min();
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Signals first: a storm of events does not hold them off.
+        tokio::select! {
+            biased;
+            Some(()) = self.signals.terminate.recv() => Woken::Stop,
+            Some(()) = self.signals.interrupt.recv() => Woken::Stop,
+            Some(()) = self.signals.hangup.recv() => Woken::Reload,
+            Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
+            () = self.kernel.mounts_changed() => Woken::Mounts,
+            () = self.kernel.woken() => Woken::Work,
+            () = timer => Woken::Work,
+            () = tokio::task::yield_now(), if more => Woken::Work,
+        }
+    }
+
+    /// Hands over answers and records. Gives back whether there may be more of them.
+    fn work(&mut self) -> bool {
+        let answers = self.kernel.answers();
+        let answered = !answers.is_empty();
+        for (ticket, answer) in answers {
+            self.handle(Input::Entered(ticket, answer));
+        }
+        if !self.engine.wants_records() || self.over {
+            return answered;
+        }
+        if answered {
+            self.kernel.rest();
+        }
+        if self.handed == self.records.len() {
+            self.handed = 0;
+            if !self.kernel.take_records(&mut self.records) {
+                return false;
+            }
+        }
+        self.hand_over();
+        true
+    }
+
+    fn hand_over(&mut self) {
+        let records = std::mem::take(&mut self.records);
+        let mut decoded = decode(&records[self.handed..]);
+        for _ in 0..TURN {
+            let record = match decoded.next() {
+                None => break,
+                Some(Ok(record)) => record,
+                Some(Err(error)) => {
+                    ::log::error!("the kernel's records cannot be understood: {error}");
+                    self.handed = records.len();
+                    break;
+                }
+            };
+            let input = Record {
+                wd: Wd(record.wd),
+                mask: Mask(record.mask),
+                cookie: record.cookie,
+                name: record.name,
+            };
+            let now = self.now();
+            self.engine.handle(now, Input::Record(input));
+            self.carry_out();
+            if !self.engine.wants_records() || self.over {
+                break;
+            }
+        }
+        if self.handed < records.len() {
+            self.handed += decoded.consumed();
+        }
+        self.records = records;
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let now = self.now();
+        self.engine.handle(now, input);
+        self.carry_out();
+    }
+
+    /// Hands over this end of a run and all others that are known by now: a slot that is free again
+    /// does not wait for the next turn.
+    fn ended(&mut self, run: RunId, outcome: Outcome) {
+        self.handle(Input::Ended(run, outcome));
+        for _ in 0..self.ended.len() {
+            let Ok((run, outcome)) = self.ended.try_recv() else { break };
+            self.handle(Input::Ended(run, outcome));
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.engine.poll() {
+            match effect {
+                Effect::Enter(enter) => self.kernel.enter(enter),
+                Effect::Leave(wd) => self.kernel.leave(wd),
+                Effect::Barrier => {
+                    let barrier = self.kernel.barrier();
+                    let now = self.now();
+                    self.engine.handle(now, Input::Barrier(barrier));
+                }
+                Effect::Start(start) => {
+                    self.actions.start(start.run, &start.plan, start.files);
+                }
+                Effect::Stop(run, how) => self.actions.stop(run, how),
+                Effect::Say(report) => {
+                    log::say(&report);
+                    self.service.handle_say(&report.say);
+                }
+                Effect::Tell(event) => {
+                    if let Some(listener) = &mut self.listener
+                        && let Err(error) = listener.tell(&event)
+                    {
+                        self.listener_ended = Some(error);
+                        self.over = true;
+                    }
+                }
+                Effect::Exit => self.over = true,
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        let Some(reload) = &mut self.reload else { return };
+        self.service.handle_reload(time::monotonic());
+        match reload() {
+            Some(plan) => self.handle(Input::Plan(plan)),
+            None => self.service.handle_refused(),
+        }
+    }
+
+    fn look_at_mounts(&mut self) {
+        for at in self.kernel.changed_mounts() {
+            self.handle(Input::Mount(&at));
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn end(self) -> Result<Exit, Fatal> {
+        self.listener_ended.map_or(Ok(Exit::Success), Ended::exit)
+    }
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// What makes task ids and hashes unlike those of another process.
+fn seed() -> Result<u128, Fatal> {
+    let mut bytes = [0; 16];
+    pyinotifyd_sys::random::fill(&mut bytes)
+        .map_err(|error| Fatal::text(format!("cannot get random bytes: getrandom: {error}")))?;
+    Ok(u128::from_ne_bytes(bytes))
+}

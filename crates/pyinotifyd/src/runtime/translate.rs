@@ -1,0 +1,85 @@
+//! The same things in the words of `core` and in those of `sys`, which do not know each other.
+
+use pyinotifyd_core::{
+    record::Wd,
+    tree::{Closed, DirId, Enter, EnterError, Entry, Found, Kind, Look, Ticket, WatchError},
+};
+use pyinotifyd_sys::enter::{self as sys, Request};
+
+/// `ENOENT` (`errno(3)`).
+const GONE: i32 = 2;
+
+/// `IN_ONLYDIR` (`inotify(7)`).
+const ONLYDIR: u32 = 0x0100_0000;
+
+/// What the tree asks, as the walkers take it.
+pub(super) fn request(enter: Enter) -> (Ticket, Request) {
+    let Enter { ticket, path, trusted, mask, add, only_dir, look } = enter;
+    let look = match look {
+        Look::Nothing => sys::Look::Nothing,
+        Look::Directories => sys::Look::Directories,
+        Look::Everything { probe } => sys::Look::Everything { probe },
+    };
+    let mask = mask.0 | if only_dir { ONLYDIR } else { 0 };
+    (ticket, Request { path, trusted, mask, add, look, barrier: false })
+}
+
+/// What a walker answers, as the tree takes it.
+pub(super) fn answer(answer: Result<sys::Found, sys::EnterError>) -> Result<Found, EnterError> {
+    answer.map(found).map_err(enter_error)
+}
+
+/// What was found, in the tree's words.
+fn found(found: sys::Found) -> Found {
+    let id = |it: sys::Id| DirId { dev: it.dev, ino: it.ino };
+    Found {
+        wd: match (found.wd, found.watch_error) {
+            (Some(wd), _) => Ok(Wd(wd)),
+            (None, Some(sys::WatchError::Limit)) => Err(WatchError::Limit),
+            (None, Some(error)) => Err(WatchError::Failed(error.to_string())),
+            (None, None) => Err(WatchError::Failed("it is not watched".into())),
+        },
+        id: id(found.id),
+        parent: found.parent.map(id),
+        // Numbers of mounts are small; two that differ by 2^32 do not live at once.
+        mount: u32::try_from(found.mount & u64::from(u32::MAX)).expect("half of it is cut off"),
+        linked: found.linked,
+        kind: kind(found.kind),
+        closed: closed(found.closed),
+        entries: found
+            .entries
+            .into_iter()
+            .map(|it| Entry { name: it.name, kind: kind(it.kind), closed: closed(it.closed) })
+            .collect(),
+        reads: found.reads,
+        opened: found.opened,
+    }
+}
+
+fn kind(kind: sys::Kind) -> Kind {
+    match kind {
+        sys::Kind::Directory => Kind::Directory,
+        sys::Kind::File => Kind::File,
+        sys::Kind::Other => Kind::Other,
+    }
+}
+
+fn closed(closed: sys::Closed) -> Closed {
+    match closed {
+        sys::Closed::Yes => Closed::Yes,
+        sys::Closed::No => Closed::No,
+        // Gone already: its records tell, if there is anything to tell.
+        sys::Closed::Unknown(doubt) if doubt.errno == GONE => Closed::NotAsked,
+        sys::Closed::Unknown(_) => Closed::Unknown,
+        sys::Closed::NotAsked => Closed::NotAsked,
+    }
+}
+
+fn enter_error(error: sys::EnterError) -> EnterError {
+    match error {
+        sys::EnterError::Missing => EnterError::Missing,
+        error @ (sys::EnterError::Denied(_) | sys::EnterError::Failed { .. }) => {
+            EnterError::Failed(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The program as it runs: real directories, real signals, its log read line by line.
+//!
+//! No sleeps. Whoever wants to know that everything has been handled asks for it with
+//! [`support::Daemon::sync`]; whoever waits for a line waits until it comes, or fails after a
+//! minute.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+#[path = "daemon/exact.rs"]
+mod exact;
+#[path = "daemon/examples.rs"]
+mod examples;
+#[path = "daemon/names.rs"]
+mod names;
+#[path = "daemon/overflow.rs"]
+mod overflow;
+#[path = "daemon/reload.rs"]
+mod reload;
+#[path = "daemon/roots.rs"]
+mod roots;
+#[path = "daemon/signals.rs"]
+mod signals;
+#[path = "daemon/support.rs"]
+mod support;

@@ -1,0 +1,78 @@
+//! The kernel's queue overflows while the daemon is held up.
+
+use std::fs;
+
+use rustix::{fs::FlockOperation, process::Signal};
+
+use super::support::{Daemon, World, is_root, queue_lock};
+
+const LIMIT: &str = "/proc/sys/fs/inotify/max_queued_events";
+
+/// Puts the machine's limit back when it is dropped.
+struct Shorter {
+    before: String,
+}
+
+impl Shorter {
+    fn new() -> Option<Self> {
+        let before = fs::read_to_string(LIMIT).ok()?;
+        fs::write(LIMIT, "512").ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Shorter {
+    fn drop(&mut self) {
+        fs::write(LIMIT, &self.before).unwrap();
+    }
+}
+
+#[test]
+fn an_overflow_is_told_and_everything_goes_on_from_there() {
+    let config = r#"
+[scheduler.quiet]
+log = "SEEN|{maskname}|{pathname}|{src_pathname}"
+log_level = "warning"
+[[watch]]
+path = "@/w"
+event_map = { IN_CLOSE_WRITE = "quiet", IN_Q_OVERFLOW = "quiet" }
+"#;
+    if !is_root() {
+        return eprintln!("skipped: an overflow, because only root may shorten the queue");
+    }
+    let world = World::new();
+    for dir in 0..20 {
+        world.mkdir(&format!("w/d{dir}/e"));
+    }
+    let lock = queue_lock(FlockOperation::LockExclusive);
+    let Some(shorter) = Shorter::new() else {
+        return eprintln!("skipped: an overflow, because {LIMIT} cannot be written");
+    };
+    let mut daemon = Daemon::start(&world, config);
+    drop(shorter);
+    drop(lock);
+    daemon.signal(Signal::STOP);
+    for number in 0..1000 {
+        fs::write(world.path(&format!("w/flood{number}")), "").unwrap();
+    }
+    // None of this is told of.
+    for dir in 0..20 {
+        world.rename(&format!("w/d{dir}"), &format!("w/moved{dir}"));
+    }
+    fs::remove_dir_all(world.path("w/moved7")).unwrap();
+    world.mkdir("w/moved7/e/new");
+    daemon.signal(Signal::CONT);
+    daemon.wait("events were lost: ");
+    daemon.wait("in step again, ");
+    daemon.sync();
+    assert_eq!(daemon.seen().iter().filter(|it| it.mask == "IN_Q_OVERFLOW").count(), 1, "{daemon}");
+    daemon.forget();
+    let mut files: Vec<_> = (0..20).map(|dir| format!("w/moved{dir}/e/f")).collect();
+    files.push("w/moved7/e/new/f".into());
+    for file in &files {
+        world.write(file);
+    }
+    daemon.sync();
+    daemon.assert_each_once(files);
+    daemon.stop();
+}

@@ -1,0 +1,94 @@
+//! How it ends.
+
+use rustix::process::{Pid, Signal, test_kill_process};
+use std::{fs, os::unix::process::ExitStatusExt};
+
+use super::support::{Daemon, World};
+
+fn config(run: &str, more: &str) -> String {
+    format!(
+        "{more}\n[scheduler.run]\nexec = [\"@/run\", \"{{pathname}}\"]\n{run}\n\
+         [[watch]]\npath = \"@/w\"\nevent_map = {{ IN_CLOSE_WRITE = \"run\" }}\n"
+    )
+}
+
+#[test]
+fn term_and_int_end_it_with_status_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let world = World::new();
+        let mut daemon = Daemon::start(&world, &config("", ""));
+        daemon.signal(signal);
+        let status = daemon.wait_end();
+        assert_eq!((status.code(), status.signal()), (Some(0), None), "{daemon}");
+        assert!(daemon.log.last().unwrap().ends_with(" - stopped"), "{daemon}");
+    }
+}
+
+#[test]
+fn a_stop_waits_for_what_runs_and_what_waits_and_a_second_one_is_harmless() {
+    let world = World::new();
+    // It runs until somebody writes to the pipe.
+    world.script("run", r#"case $1 in *slow) read -r _ < "${0%/*}/pipe" ;; esac; touch "$1.done""#);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        world.path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let late = "[scheduler.late]\nexec = [\"@/run\", \"{pathname}\"]\ndelay = 1\n\
+                [[watch]]\npath = \"@/late\"\nevent_map = { IN_CLOSE_WRITE = \"late\" }\n";
+    world.mkdir("late");
+    let mut daemon = Daemon::start(
+        &world,
+        &config("", "shutdown_timeout = 60").replace("[[watch]]", &format!("{late}[[watch]]")),
+    );
+    world.write("w/slow");
+    daemon.wait(": started for ");
+    world.write("late/later");
+    daemon.wait(": scheduled for ");
+    daemon.signal(Signal::TERM);
+    daemon.wait("stopping, 1 running and 1 waiting tasks have up to ");
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::INT);
+    daemon.signal(Signal::HUP);
+    // The intake is closed.
+    world.write("w/too_late");
+    daemon.wait(&format!(": done for {} ", world.path("late/later").display()));
+    fs::write(world.path("pipe"), "\n").unwrap();
+    daemon.wait(&format!(": done for {} ", world.path("w/slow").display()));
+    let status = daemon.wait_end();
+    assert_eq!(status.code(), Some(0), "{daemon}");
+    assert!(world.path("w/slow.done").exists() && world.path("late/later.done").exists());
+    assert!(!world.path("w/too_late.done").exists());
+    assert_eq!(daemon.log.iter().filter(|it| it.contains(" - stopping, ")).count(), 1, "{daemon}");
+}
+
+#[test]
+fn what_takes_longer_than_the_stop_may_is_killed_with_its_children() {
+    let world = World::new();
+    world.script(
+        "run",
+        r#"trap '' TERM; sleep 1000 & echo $! > "${0%/*}/pid"; mv "${0%/*}/pid" "$1.pid"; wait; wait"#,
+    );
+    let mut daemon = Daemon::start(
+        &world,
+        &config(
+            "kill_after = \"100ms\"\nbusy = \"skip\"",
+            "shutdown_timeout = 0.5\n[scheduler.pid]\nlog = \"PID {pathname}\"",
+        )
+        .replace("\" }\n", "\", IN_MOVED_TO = \"pid\" }\n"),
+    );
+    world.write("w/f");
+    daemon.wait("PID ");
+    let pid: i32 = fs::read_to_string(world.path("w/f.pid")).unwrap().trim().parse().unwrap();
+    let pid = Pid::from_raw(pid).unwrap();
+    test_kill_process(pid).unwrap();
+    daemon.signal(Signal::TERM);
+    daemon.wait("gave up 1 running and 0 waiting tasks");
+    assert_eq!(daemon.wait_end().code(), Some(0), "{daemon}");
+    // Killed; it may still wait for its new parent to look at it.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    assert!(stat.is_err() || stat.unwrap().contains(") Z "), "{daemon}");
+}
