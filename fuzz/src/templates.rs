@@ -22,6 +22,7 @@ fn event(path: &[u8]) -> Event {
         wd: Wd(1),
         cookie: 0,
         origin: Origin::Live,
+        subject: None,
     }
 }
 

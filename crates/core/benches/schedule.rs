@@ -56,6 +56,7 @@ fn event(number: usize) -> Arc<Event> {
         wd: Wd(1),
         cookie: 0,
         origin: Origin::Live,
+        subject: None,
     })
 }
 

@@ -45,6 +45,8 @@ pub enum Input<'a> {
     Mount(&'a [u8]),
     /// A run ended.
     Ended(RunId, Outcome),
+    /// Somebody else than an event map asks for something: the code of a config.py.
+    Order(Order),
     /// A new configuration is to be in force.
     Plan(Arc<Plan>),
     /// The daemon is to stop. Further ones change nothing.
@@ -157,6 +159,7 @@ impl Engine {
                 self.desk.own.handle_ended(run, &mut self.tree);
                 self.desk.schedule.handle_ended(now, run, outcome);
             }
+            Input::Order(order) => self.desk.schedule.handle_order(now, order),
             Input::Plan(plan) => self.handle_plan(now, plan),
             Input::Stop => self.handle_stop(now),
             Input::Time => self.handle_time(now),
@@ -452,7 +455,7 @@ impl Desk {
             Action::Rules(rules) => {
                 run.tasks.iter().map(|it| filerule::plan(rules, &it.event.pathname)).collect()
             }
-            Action::Exec(_) | Action::Shell(_) | Action::Log(_) => Vec::new(),
+            Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => Vec::new(),
         };
         let id = run.id;
         let is_line = is_line(scheduler);
@@ -490,7 +493,7 @@ impl Desk {
 fn is_line(scheduler: &Scheduler) -> bool {
     match scheduler.action {
         Action::Log(_) => true,
-        Action::Exec(_) | Action::Shell(_) | Action::Rules(_) => false,
+        Action::Exec(_) | Action::Shell(_) | Action::Rules(_) | Action::Hosted(_) => false,
     }
 }
 
@@ -525,6 +528,7 @@ fn make_event(tree: &Tree, sighting: &Sighting<'_>) -> Arc<Event> {
         wd: sighting.wd,
         cookie: sighting.cookie,
         origin: sighting.origin,
+        subject: None,
     })
 }
 

@@ -294,9 +294,21 @@ pub struct Event {
     pub cookie: u32,
     /// How it became known.
     pub origin: Origin,
+    /// What it is about, when a config.py has its own mind of that (`taskindex`): events with the
+    /// same subject are about the same task. Its scheduler must not have [`follow`] set: there is
+    /// no path to go by.
+    ///
+    /// [`follow`]: crate::plan::Scheduler::follow
+    pub subject: Option<Arc<[u8]>>,
 }
 
 impl Event {
+    /// What it is about: its path, unless a subject of its own was given.
+    #[must_use]
+    pub fn subject(&self) -> &Arc<[u8]> {
+        self.subject.as_ref().unwrap_or(&self.pathname)
+    }
+
     /// The name in the watched directory; empty when the event is about the watched item itself.
     #[must_use]
     pub fn name(&self) -> &[u8] {
@@ -357,6 +369,7 @@ mod tests {
             wd: Wd(1),
             cookie: 0,
             origin: Origin::Live,
+            subject: None,
         };
         let file = event(b"/w/f", 1);
         assert_eq!((file.path(), file.name()), (&b"/w"[..], &b"f"[..]));

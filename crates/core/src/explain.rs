@@ -200,6 +200,11 @@ pub enum Does {
         /// Its level.
         level: Level,
     },
+    /// Runs a callable of a config.py.
+    Hosted {
+        /// What people know it by.
+        name: Arc<str>,
+    },
 }
 
 impl Explanation {
@@ -404,6 +409,7 @@ impl Asked<'_> {
             Action::Log(line) => {
                 Does::Log { message: line.message.render(&values), level: line.level }
             }
+            Action::Hosted(job) => Does::Hosted { name: Arc::clone(&job.name) },
         }
     }
 
@@ -421,6 +427,7 @@ impl Asked<'_> {
             wd: Wd::NONE,
             cookie: 0,
             origin: Origin::Live,
+            subject: None,
         }
     }
 }

@@ -257,6 +257,17 @@ pub enum Action {
     Rules(Vec<FileRule>),
     /// Writes a line to the log.
     Log(LogLine),
+    /// Runs a job of a config.py, in the host of its Python.
+    Hosted(Job),
+}
+
+/// A callable of a config.py.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What its host knows it by.
+    pub id: u64,
+    /// What people know it by: `task`, `Uploads.job`.
+    pub name: Arc<str>,
 }
 
 /// A program and its arguments.

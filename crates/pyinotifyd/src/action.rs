@@ -108,6 +108,9 @@ impl Actions {
                 message::say(&run, scheduler, line, &self.say);
                 self.tell(run.id, Outcome::Done(None));
             }
+            Action::Hosted(_) => {
+                self.tell(run.id, Outcome::Failed("there is no host of Python".to_owned()));
+            }
         }
     }
 

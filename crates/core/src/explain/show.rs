@@ -183,6 +183,7 @@ impl Display for Does {
             Self::Log { message, level } => {
                 writeln!(f, "    logs at level {}: {}", level.name(), shown(message))
             }
+            Self::Hosted { name } => writeln!(f, "    runs in Python: {}", OneLine(name)),
         }
     }
 }

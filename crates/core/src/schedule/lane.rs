@@ -62,7 +62,7 @@ impl Lane {
 impl Settings {
     /// What an event is about, as far as this scheduler is concerned.
     pub(super) fn subject(self, event: &Event) -> &[u8] {
-        if self.singlejob { b"" } else { &event.pathname }
+        if self.singlejob { b"" } else { event.subject() }
     }
 
     pub(super) fn of(scheduler: &Scheduler) -> Self {

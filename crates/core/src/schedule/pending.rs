@@ -63,7 +63,7 @@ impl Entry for Task {
     }
 
     fn subject(&self) -> &[u8] {
-        if self.single { b"" } else { &self.event.pathname }
+        if self.single { b"" } else { self.event.subject() }
     }
 
     fn path(&self) -> &Arc<[u8]> {

@@ -281,7 +281,7 @@ impl Schedule {
     /// Notes in a subject's entry that a run of it begins.
     fn begin(&mut self, lane: LaneId, task: &Task, run: u32) -> u32 {
         let key = self.subjects.find(lane, task.subject()).unwrap_or_else(|| {
-            let path = if task.single { self.nothing.clone() } else { task.event.pathname.clone() };
+            let path = if task.single { &self.nothing } else { task.event.subject() }.clone();
             let subject = Subject {
                 lane,
                 path,

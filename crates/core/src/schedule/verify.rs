@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Counts, Schedule, Timer,
     pending::{State, Task},
-    table::LaneId,
+    table::{Entry, LaneId},
 };
 
 impl Schedule {
@@ -34,7 +34,7 @@ impl Schedule {
                     counts.waiting += 1;
                 }
                 State::Held => {
-                    let subject = if task.single { b"" } else { &*task.event.pathname };
+                    let subject = task.subject();
                     assert!(self.runs_now(task.lane, subject), "nothing would let {} go", task.id);
                     counts.waiting += 1;
                 }

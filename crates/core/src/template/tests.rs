@@ -20,6 +20,7 @@ fn event(pathname: &[u8], src_pathname: Option<&[u8]>) -> Event {
         wd: Wd(1),
         cookie: 0,
         origin: Origin::Live,
+        subject: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The rules of the schedule, one sentence a test.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use pyinotifyd_core::{
+    event::Event,
     plan::{Batch, BatchInput, Busy, Plan, Scheduler, SchedulerId},
     report::{CancelReason, Say},
     schedule::{Command, Counts, Schedule, TaskState},
@@ -159,6 +160,33 @@ fn an_event_during_the_delay_puts_the_task_off_and_keeps_its_id() {
     assert!(desk.starts.is_empty());
     desk.time(17);
     assert_eq!(desk.starts[0].tasks, [(id, "/f".into(), last, 1)]);
+}
+
+#[test]
+fn events_with_the_same_subject_of_their_own_are_about_one_task() {
+    let mut desk = Desk::one(|it| (it.delay, it.follow) = (ms(10), false));
+    let about = |path: &str, subject: &str| {
+        Arc::new(Event {
+            subject: Some(subject.as_bytes().into()),
+            ..Event::clone(&event(path, 7))
+        })
+    };
+    let mut ask = |kind, event| {
+        desk.schedule.handle_order(at(0), order(kind, 0, event));
+        desk.step();
+        desk.counts()
+    };
+    assert_eq!(ask(OrderKind::Schedule, about("/f", "one")), [1, 0, 0]);
+    assert_eq!(ask(OrderKind::Schedule, about("/g", "one")), [1, 0, 0]);
+    assert_eq!(ask(OrderKind::Schedule, about("/g", "two")), [2, 0, 0]);
+    assert_eq!(ask(OrderKind::Schedule, event("/g", 7)), [3, 0, 0], "by its path, as ever");
+    assert_eq!(ask(OrderKind::Cancel, about("/elsewhere", "two")), [2, 0, 0]);
+    desk.time(10);
+    assert_eq!(desk.started_paths(), ["/g", "/g"], "the last event of each");
+    for run in [1, 2].map(RunId) {
+        desk.done(run);
+    }
+    assert!(desk.schedule.is_empty());
 }
 
 #[test]

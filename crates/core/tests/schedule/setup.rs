@@ -78,6 +78,7 @@ pub(crate) fn event(path: &str, cookie: u32) -> Arc<Event> {
         wd: Wd(1),
         cookie,
         origin: Origin::Live,
+        subject: None,
     })
 }
 

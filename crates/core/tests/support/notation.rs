@@ -254,7 +254,9 @@ fn act(action: &mut Action, words: &[&str]) {
     };
     match action {
         Action::Rules(rules) => rules.push(rule),
-        Action::Exec(_) | Action::Shell(_) | Action::Log(_) => *action = Action::Rules(vec![rule]),
+        Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => {
+            *action = Action::Rules(vec![rule]);
+        }
     }
 }
 

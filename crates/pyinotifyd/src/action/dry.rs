@@ -51,6 +51,9 @@ pub(super) fn say(run: &Run, scheduler: &Scheduler, files: &[Planned], say: &Say
                 }
             }
         }
+        Action::Hosted(job) => {
+            run.tasks.iter().for_each(|task| line(task, &format_args!("would run {}", job.name)));
+        }
         Action::Log(log) => {
             for task in &run.tasks {
                 let values =

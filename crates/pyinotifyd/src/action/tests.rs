@@ -47,7 +47,7 @@ impl World {
         self.next += 1;
         let files = match &scheduler.action {
             Action::Rules(rules) => paths.iter().map(|it| filerule::plan(rules, it)).collect(),
-            Action::Exec(_) | Action::Shell(_) | Action::Log(_) => Vec::new(),
+            Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => Vec::new(),
         };
         let plan = Plan {
             watches: Vec::new(),

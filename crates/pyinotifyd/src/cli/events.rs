@@ -330,6 +330,7 @@ mod tests {
             wd: Wd(7),
             cookie: 0,
             origin: Origin::Live,
+            subject: None,
         }
     }
 

@@ -43,6 +43,7 @@ fn event(path: &[u8]) -> Arc<Event> {
         wd: Wd(1),
         cookie: 0,
         origin: Origin::Live,
+        subject: None,
     })
 }
 

@@ -112,6 +112,7 @@ impl World {
             wd: Wd(1),
             cookie: 0,
             origin: Origin::Live,
+            subject: None,
         };
         RunTask { id: TaskId(id), event: Arc::new(event), attempt: 1 }
     }

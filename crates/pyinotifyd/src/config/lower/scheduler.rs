@@ -137,7 +137,7 @@ impl Lower<'_> {
         match actions.swap_remove(0)? {
             Action::Exec(exec) => Some(Action::Exec(Exec { process, ..exec })),
             Action::Shell(shell) => Some(Action::Shell(Shell { process, ..shell })),
-            action @ (Action::Rules(_) | Action::Log(_)) => {
+            action @ (Action::Rules(_) | Action::Log(_) | Action::Hosted(_)) => {
                 self.no_process(&doc.process, first);
                 Some(action)
             }
