@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod reference;
+mod soak;
 mod tidy;
 
 use std::{
@@ -23,6 +24,8 @@ cargo xtask TASK
   schema                 write docs/reference/config.schema.json
   fuzz [--seconds N] [TARGET...]
                          feed the decoders with noise; by libFuzzer where it is there
+  soak [--minutes N] [--seed N]
+                         the random tests, with seeds that nobody has seen
   bench [--quick] [CASE...]
                          measure, and hold it against the machine's limits
 ";
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Some((&"reference", ["--check"])) => reference::check(),
         Some((&"schema", [])) => reference::schema(),
         Some((&"fuzz", args)) => fuzz::run(args),
+        Some((&"soak", args)) => soak::run(args),
         Some((&"bench", args)) => bench::run(args),
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");

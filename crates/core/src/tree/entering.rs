@@ -52,11 +52,15 @@ impl Tree {
     }
 
     /// Makes a question of a place, unless there is nothing to ask any more.
-    pub(super) fn depart_flight(&mut self, todo: Todo) -> Option<Enter> {
+    pub(super) fn depart_flight(&mut self, mut todo: Todo) -> Option<Enter> {
         if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
             return None;
         }
         let here = self.here(&todo);
+        if let (Why::Confirm(Otherwise::Told), None) = (todo.why, here) {
+            // What stood there has gone by its own record; what took its place has not been seen.
+            todo.why = Why::Arrived(Arrival::Later);
+        }
         let (spots, look, add) = match (todo.why, here) {
             (Why::Confirm(_), Some(node)) => (self.nodes[node].spots, Look::Nothing, true),
             (Why::Refresh, Some(node)) => (self.nodes[node].spots, Look::Nothing, false),

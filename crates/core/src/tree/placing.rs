@@ -42,9 +42,7 @@ impl Tree {
         }
         self.nodes[node].epoch = self.epochs.number();
         self.put(node, parent, &todo.name, spots);
-        if let Some(entry) = self.epochs.untold(parent).and_then(|it| it.get(&todo.name)) {
-            entry.src = Some(src);
-        }
+        self.epochs.set_source(parent, &todo.name, src);
     }
 
     pub(super) fn put(&mut self, node: NodeId, parent: NodeId, name: &[u8], spots: SpotsId) {

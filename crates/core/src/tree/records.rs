@@ -59,7 +59,12 @@ impl Tree {
                 src,
                 origin: Origin::Live,
             };
+            let from = sighting.src.clone();
             out(self, sighting);
+            if let Some(from) = from {
+                let to = self.place_path(Some(node), name);
+                self.epochs.source_came(&from, cookie, &to);
+            }
         }
         let (name, is_dir) = (record.name, record.mask.is_dir());
         match event_type {
@@ -102,6 +107,7 @@ impl Tree {
 
     pub(super) fn moved_from(&mut self, parent: NodeId, name: &[u8], is_dir: bool, cookie: u32) {
         let path: Arc<[u8]> = self.place_path(Some(parent), name).into();
+        self.epochs.source_left(&path, cookie);
         let displaced = |it: &Departure| {
             it.node.is_some_and(|node| self.is_of_kind(node, is_dir))
                 && it.displaced.as_ref().is_some_and(|(node, at)| *node == parent && **at == *name)

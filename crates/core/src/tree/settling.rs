@@ -34,7 +34,8 @@ impl Tree {
             self.tell_above(*node, out);
             for mut entry in untold.into_entries() {
                 if !entry.came {
-                    self.tell_came(*node, &entry.name, entry.kind, entry.src.take(), out);
+                    let src = entry.take_src();
+                    self.tell_came(*node, &entry.name, entry.kind, src, out);
                 }
                 if entry.closed == Closed::Unknown {
                     let path = self.place_path_of(*node, &entry.name);
@@ -58,7 +59,7 @@ impl Tree {
         self.tell_above(node, out);
         let Some(untold) = self.epochs.untold(node) else { return };
         let Some(entry) = untold.get(name) else { return };
-        let (kind, src) = (entry.kind, entry.src.take());
+        let (kind, src) = (entry.kind, entry.take_src());
         let closed = entry.closed == Closed::Yes && event_type == EventType::MovedFrom;
         let came = std::mem::replace(&mut entry.came, true);
         let all_told = match event_type {
@@ -94,7 +95,7 @@ impl Tree {
             let name = self.nodes[child].name.clone();
             let Some(entry) = untold.get(&name) else { continue };
             if !std::mem::replace(&mut entry.came, true) {
-                let (kind, src) = (entry.kind, entry.src.take());
+                let (kind, src) = (entry.kind, entry.take_src());
                 self.tell_came(parent, &name, kind, src, out);
             }
         }
