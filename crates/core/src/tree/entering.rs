@@ -191,6 +191,7 @@ impl Tree {
         });
         match (known, here) {
             (Some(known), Some(here)) if known == here => {
+                self.nodes[here].state.doubtful = false;
                 self.nodes[here].mask = mask;
                 self.nodes[here].epoch = self.epochs.number();
                 self.expect_echoes(here, &found, false);

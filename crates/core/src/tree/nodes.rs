@@ -61,6 +61,8 @@ pub(super) struct State {
     pub(super) linked: bool,
     /// A name that one of its trails goes on with does not exist, or may be replaced.
     pub(super) awaits: bool,
+    /// It stands where a record put it of which it is not sure that it was about this node.
+    pub(super) doubtful: bool,
     /// A listing had it before any record did, and it was taken to have been there all along.
     pub(super) present: bool,
 }

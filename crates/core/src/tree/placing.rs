@@ -41,6 +41,7 @@ impl Tree {
             return self.forget_unplaced(node);
         }
         self.nodes[node].epoch = self.epochs.number();
+        self.nodes[node].state.doubtful = false;
         self.put(node, parent, &todo.name, spots);
         self.epochs.set_source(parent, &todo.name, src);
     }

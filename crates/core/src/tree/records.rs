@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Departure, NodeId, Otherwise, Sighting, Sink, Tree, Why};
+use super::{Departure, NodeId, Notice, Otherwise, Sighting, Sink, Tree, Why};
 use crate::{
     event::{EventType, Origin},
     plan::WatchId,
@@ -140,7 +140,7 @@ impl Tree {
             node,
             suspect,
             displaced: None,
-            doubtful: false,
+            doubtful: node.is_some_and(|it| self.nodes[it].state.doubtful),
             until: None,
         });
         self.seek_trail(parent, name);
@@ -153,7 +153,14 @@ impl Tree {
         let suspect = departure.as_ref().map_or(SpotsId::NONE, |it| it.suspect);
         let Some((node, departure)) = departure.and_then(|it| Some((it.node?, it))) else {
             match victim {
-                Some(victim) => self.confirm(victim, Otherwise::Told),
+                Some(victim) => {
+                    // The listing may have been faster than the record.
+                    let met = self.epochs.is_settling(self.nodes[victim].epoch);
+                    if met && suspect == SpotsId::NONE {
+                        self.is_new(victim, Arrival::Later);
+                    }
+                    self.confirm(victim, Otherwise::Told);
+                }
                 None if suspect == SpotsId::NONE => {
                     self.seek(Some(parent), name, is_dir, Arrival::Later);
                 }
@@ -161,6 +168,12 @@ impl Tree {
             }
             return;
         };
+        if self.nodes.is_within(parent, node) {
+            // Nothing moves into itself: it was something else that left by this name.
+            self.notices.push_back(Notice::StartsOver(self.place_path(Some(parent), name).into()));
+            self.forget_unplaced(node);
+            return self.look_at_all();
+        }
         let spots = self.child_spots(parent, name, node);
         if spots == SpotsId::NONE {
             // Nobody watches there. Its own IN_MOVE_SELF, which somebody may want, is still to come.
@@ -175,6 +188,7 @@ impl Tree {
         }
         self.nodes[node].state.departed = false;
         self.nodes[node].state.moved = true;
+        self.nodes[node].state.doubtful = departure.doubtful;
         self.put(node, parent, name, spots);
         if departure.doubtful || victim.is_some() {
             self.confirm(node, Otherwise::Told);
@@ -279,6 +293,11 @@ impl Tree {
                 self.forget_unplaced(node);
             }
         }
+        self.look_at_all();
+    }
+
+    /// Lists all directories anew: what is in them and not in the tree is new.
+    fn look_at_all(&mut self) {
         let Some(top) = self.top else { return };
         for node in self.nodes.subtree(top) {
             self.nodes[node].state.moved = false;
