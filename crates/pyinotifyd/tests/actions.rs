@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/starts.rs"]
+mod starts;
 #[path = "actions/support.rs"]
 mod support;
 

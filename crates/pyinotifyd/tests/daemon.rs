@@ -20,5 +20,7 @@ mod reload;
 mod roots;
 #[path = "daemon/signals.rs"]
 mod signals;
+#[path = "support/starts.rs"]
+mod starts;
 #[path = "daemon/support.rs"]
 mod support;

@@ -9,7 +9,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
@@ -18,6 +18,9 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
+
+#[path = "support/starts.rs"]
+mod starts;
 
 const README: &str = include_str!("../../../README.md");
 const BINARY: &str = env!("CARGO_BIN_EXE_pyinotifyd");
@@ -35,9 +38,8 @@ fn the_first_command_shows_what_the_readme_says() {
     let command = command.replace("/tmp/inbox", inbox.to_str().unwrap());
     let mut child = Command::new("/bin/sh");
     child.arg("-c").arg(format!("exec {BINARY} {command}")).stdout(Stdio::piped());
-    let mut running = Running::start(child);
-    running.wait("ready, 1 Watch, 1 directory");
-    fs::write(inbox.join("a file"), "x").unwrap();
+    let mut running = Running::start(child, "ready, 1 Watch, 1 directory");
+    write(inbox.join("a file"), "x");
     running.wait(": done for ");
     let mut stdout = running.child.stdout.take().unwrap();
     running.stop();
@@ -53,7 +55,7 @@ fn a_recipe_runs_a_program_on_each_finished_upload() {
     let mut daemon = recipe.start();
     let names = ["a b", "$(id)", "-rf", "half.part"];
     for name in names {
-        fs::write(recipe.path("/srv/upload").join(name), "x").unwrap();
+        write(recipe.path("/srv/upload").join(name), "x");
     }
     // The last one is taken as soon as it has its final name, which is told behind all others.
     fs::rename(recipe.path("/srv/upload/half.part"), recipe.path("/srv/upload/whole")).unwrap();
@@ -72,12 +74,12 @@ fn a_recipe_runs_a_program_on_each_finished_upload() {
 fn a_recipe_reloads_a_service_once_however_many_files_changed() {
     let recipe = Recipe::new(1);
     recipe.program("/usr/bin/systemctl");
-    fs::write(recipe.path("/etc/nginx").join("old.conf"), "x").unwrap();
+    write(recipe.path("/etc/nginx").join("old.conf"), "x");
     let mut daemon = recipe.start();
     for name in ["a.conf", "b.conf", "sites/c.conf", ".d.swp"] {
         let path = recipe.path("/etc/nginx").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "x").unwrap();
+        write(path, "x");
     }
     fs::remove_file(recipe.path("/etc/nginx/old.conf")).unwrap();
     daemon.wait(": done for ");
@@ -91,8 +93,8 @@ fn a_recipe_files_away_what_its_name_says() {
     let recipe = Recipe::new(2);
     let mut daemon = recipe.start();
     let scans = recipe.path("/srv/scans");
-    fs::write(scans.join("readme.txt"), "stays").unwrap();
-    fs::write(scans.join("2026-03-invoice.pdf"), "new").unwrap();
+    write(scans.join("readme.txt"), "stays");
+    write(scans.join("2026-03-invoice.pdf"), "new");
     daemon.wait(&format!(": moved {}/2026-03-invoice.pdf to ", scans.display()));
     daemon.stop();
     let moved = recipe.path("/srv/archive/2026/03-invoice.pdf");
@@ -100,6 +102,12 @@ fn a_recipe_files_away_what_its_name_says() {
     assert_eq!(fs::metadata(&moved).unwrap().permissions().mode() & 0o7777, 0o640);
     let left: Vec<_> = fs::read_dir(&scans).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(left, ["readme.txt"]);
+}
+
+/// Writes a file. When this returns it is closed.
+fn write(path: impl AsRef<Path>, text: &str) {
+    let _apart = starts::none();
+    fs::write(path, text).unwrap();
 }
 
 /// A recipe of the README, with its paths in a folder of the test's own.
@@ -116,7 +124,7 @@ impl Recipe {
         for root in ["/srv/", "/usr/", "/etc/"] {
             text = text.replace(root, &format!("{top}{root}"));
         }
-        fs::write(dir.path().join("config.toml"), &text).unwrap();
+        write(dir.path().join("config.toml"), &text);
         for line in text.lines().filter_map(|it| it.strip_prefix("path = \"")) {
             fs::create_dir_all(line.trim_end_matches('"')).unwrap();
         }
@@ -134,7 +142,7 @@ impl Recipe {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let ran = self.dir.path().join("ran");
         let script = format!("#!/bin/sh\necho \"${{0##*/}} $*\" >> '{}'\n", ran.display());
-        fs::write(&path, script).unwrap();
+        write(&path, &script);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -149,9 +157,7 @@ impl Recipe {
         let mut command = Command::new(BINARY);
         command.arg("run").arg("-c").arg(self.dir.path().join("config.toml"));
         command.stdout(Stdio::null());
-        let mut running = Running::start(command);
-        running.wait("ready, 1 Watch");
-        running
+        Running::start(command, "ready, 1 Watch")
     }
 }
 
@@ -163,11 +169,13 @@ struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    /// Starts it, and waits until it says so.
+    fn start(mut command: Command, ready: &str) -> Self {
         // What a service manager says to the tests is not said to it.
         for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY", "LISTEN_FDS"] {
             command.env_remove(name);
         }
+        let _start = starts::one();
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (said, lines) = channel();
@@ -175,7 +183,9 @@ impl Running {
             // A test that has ended does not listen any more.
             stderr.lines().map(Result::unwrap).try_for_each(|line| said.send(line).ok())
         });
-        Self { child, lines, log: Vec::new() }
+        let mut running = Self { child, lines, log: Vec::new() };
+        running.wait(ready);
+        running
     }
 
     /// Waits for a line with this in it, behind the one that was waited for last.

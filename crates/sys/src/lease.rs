@@ -287,7 +287,9 @@ mod tests {
     fn the_look_through_proc_finds_a_writer_of_our_own() {
         let dir = tempfile::tempdir().unwrap();
         let writer = File::create(dir.path().join("written")).unwrap();
-        File::create(dir.path().join("closed")).unwrap();
+        // Never open, not even for a moment in a child that another test starts just now.
+        let closed = dir.path().join("closed");
+        rustix::fs::mknodat(CWD, &closed, FileType::RegularFile, Mode::RUSR, 0).unwrap();
         let id = |name| {
             let meta = fs::metadata(dir.path().join(name)).unwrap();
             (meta.dev(), meta.ino())
@@ -297,6 +299,8 @@ mod tests {
         assert_eq!(found.closed(files[0]), Closed::No);
         assert_ne!(found.closed(files[1]), Closed::No);
         drop(writer);
-        assert_ne!(Writers::find(&files).closed(files[0]), Closed::No);
+        // That child may have this one, until its program is loaded.
+        let mut looks = (0..10_000).map(|_| Writers::find(&files).closed(files[0]));
+        assert!(looks.any(|it| it != Closed::No));
     }
 }

@@ -11,7 +11,10 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::support::{Daemon, WATCH, World, is_root, names, until};
+use crate::{
+    starts,
+    support::{Daemon, WATCH, World, is_root, names, until},
+};
 
 fn config(keys: &str, action: &str, more: &str) -> String {
     format!(
@@ -40,7 +43,9 @@ fn start(world: &World, size: &str, config: &str) -> Option<Daemon> {
         command.arg(world.path("out"));
         command
     };
+    let start = starts::one();
     let tried = unshare("mount -t tmpfs tmpfs \"$0\"").output();
+    drop(start);
     if !tried.is_ok_and(|it| it.status.success()) {
         eprintln!("skipped: another file system, because `unshare` or `mount` is not permitted");
         return None;

@@ -8,7 +8,10 @@ use std::{
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::support::{WATCH, World, is_root};
+use crate::{
+    starts,
+    support::{WATCH, World, is_root},
+};
 
 /// Starts the daemon in disorder, with a job that runs this script; gives what it prints.
 fn told(keys: &str, script: &str) -> Vec<String> {
@@ -94,7 +97,9 @@ fn a_command_can_run_as_somebody_else() {
     let script = "id -u; id -g; id -G; echo $USER $LOGNAME $HOME";
     let lines = told("user = \"nobody\"\ncwd = \"/\"", script);
     let nobody = "id -u nobody; id -g nobody; id -G nobody; getent passwd nobody | cut -d: -f6";
+    let start = starts::one();
     let output = Command::new("/bin/sh").args(["-c", nobody]).output().unwrap();
+    drop(start);
     let want = String::from_utf8(output.stdout).unwrap();
     let mut want: Vec<_> = want.lines().map(str::to_owned).collect();
     let home = want.pop().unwrap();

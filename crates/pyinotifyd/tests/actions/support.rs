@@ -18,6 +18,8 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
+use crate::starts;
+
 /// How long anything may take. Only a test that fails waits that long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -51,8 +53,10 @@ impl World {
         text.replace("$DIR", self.dir.path().to_str().unwrap())
     }
 
+    /// Writes a file. When this returns it is closed.
     pub(crate) fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
+        let _apart = starts::none();
         fs::write(&path, content).unwrap();
         path
     }
@@ -86,6 +90,7 @@ impl World {
     pub(crate) fn start_by(&self, command: Command, flags: &[&str], config: &str) -> Daemon {
         let path = self.config(config);
         let mut command = command;
+        let _start = starts::one();
         let child = command
             .args(["run", "-c"])
             .arg(path)

@@ -7,7 +7,10 @@ use std::{
     slice,
 };
 
-use super::support::{Daemon, World};
+use super::{
+    starts,
+    support::{Daemon, World},
+};
 
 const CLOSED: &str = r#"
 [scheduler.quiet]
@@ -138,6 +141,7 @@ fn a_file_that_is_mapped_for_writing_is_told_when_the_mapping_goes() {
     let world = World::new();
     let mut daemon = Daemon::start(&world, CLOSED);
     world.mkdir("w/new/dir");
+    let start = starts::one();
     let child = Command::new("python3")
         .args(["-c", MAP])
         .arg(world.path("w/new/dir/mapped"))
@@ -149,6 +153,7 @@ fn a_file_that_is_mapped_for_writing_is_told_when_the_mapping_goes() {
     };
     let mut said = [0; 7];
     child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    drop(start);
     // What was met by a listing is as open as what a record told of.
     world.rename("w/new", "w/renamed");
     daemon.sync();

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::support::{Daemon, World};
+use super::{
+    starts,
+    support::{Daemon, World},
+};
 
 #[test]
 fn every_event_of_a_tree_is_logged() {
@@ -22,7 +25,9 @@ event_map = { default = "other" }
     world.write("w/d/f");
     world.rename("w/d/f", "w/g");
     fs::set_permissions(world.path("w/g"), fs::Permissions::from_mode(0o600)).unwrap();
+    let apart = starts::none();
     assert_eq!(fs::read(world.path("w/g")).unwrap(), b"w/d/f");
+    drop(apart);
     fs::remove_file(world.path("w/g")).unwrap();
     fs::remove_dir(world.path("w/d")).unwrap();
     daemon.sync();

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::symlink, process::Command};
 
-use super::support::{Daemon, World, inode, is_inside};
+use super::{
+    starts,
+    support::{Daemon, World, inode, is_inside},
+};
 
 /// A Watch that logs these event types.
 fn watch(paths: &str, more: &str, events: &[&str]) -> String {
@@ -302,6 +305,7 @@ fn is_noticed(world: &World, daemon: &mut Daemon<'_>, file: &str) {
 }
 
 fn run(command: &mut Command) {
+    let _start = starts::one();
     let done = command.output().unwrap();
     assert!(done.status.success(), "{command:?}: {done:?}");
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -17,6 +17,8 @@ use rustix::{
     process::{Pid, Signal},
 };
 use tempfile::TempDir;
+
+use crate::starts;
 
 /// How long a line may take. Nothing that works comes near it.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -60,9 +62,10 @@ impl World {
         path
     }
 
-    /// Writes a file.
+    /// Writes a file. When this returns it is closed.
     pub(crate) fn write(&self, relative: &str) -> PathBuf {
         let path = self.path(relative);
+        let _apart = starts::none();
         fs::write(&path, relative).unwrap();
         path
     }
@@ -83,6 +86,8 @@ impl World {
     pub(crate) fn script(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path(name);
+        // Or it could not be run: "text file busy".
+        let _apart = starts::none();
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -119,6 +124,7 @@ impl<'a> Daemon<'a> {
         for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY", "LISTEN_FDS"] {
             command.env_remove(name);
         }
+        let _start = starts::one();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -176,6 +182,8 @@ impl<'a> Daemon<'a> {
     /// Returns when everything that happened before has been handled: what is found in a new
     /// directory is told at a barrier, which the first file sees put, and the second passed.
     pub(crate) fn sync(&mut self) {
+        // What this test has closed and a program that was being started still had.
+        drop(starts::none());
         for _ in 0..2 {
             self.syncs += 1;
             let name = self.syncs.to_string();
@@ -331,17 +339,24 @@ pub(crate) fn is_inside(name: &str) -> bool {
         return false;
     }
     let unshare = || Command::new("unshare");
+    let start = starts::one();
     if !unshare().args(["--mount", "true"]).output().is_ok_and(|done| done.status.success()) {
         eprintln!("skipped: {name}, because `unshare --mount` is not permitted here");
         return false;
     }
-    let done = unshare()
+    let mut child = unshare()
         .arg("--mount")
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1")
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // The empty line that it begins with; all else is looked at below.
+    let _ = child.stdout.as_mut().unwrap().read(&mut [0]);
+    drop(start);
+    let done = child.wait_with_output().unwrap();
     let output = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success() && output.contains("1 passed"), "{done:?}");
     false

@@ -1,13 +1,18 @@
 //! What the tests on the real kernel share.
 
 use std::fs;
+use std::io::Read;
+use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::RwLockReadGuard;
 
 use pyinotifyd_sys::enter::{Look, Request};
 use pyinotifyd_sys::inotify::{Inotify, decode, drain};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+
+use crate::starts;
 
 pub(crate) const ACCESS: u32 = libc::IN_ACCESS;
 pub(crate) const CLOSE_NOWRITE: u32 = libc::IN_CLOSE_NOWRITE;
@@ -23,10 +28,25 @@ pub(crate) const ONLYDIR: u32 = libc::IN_ONLYDIR;
 pub(crate) const OPEN: u32 = libc::IN_OPEN;
 pub(crate) const OVERFLOW: u32 = libc::IN_Q_OVERFLOW;
 
-/// An instance with a queue of the usual length: no test shortens it in this moment.
-pub(crate) fn instance() -> Inotify {
+/// An instance with a queue of the usual length: no test shortens it in this moment. As long as
+/// there is one, what a test closes is closed at once: no other starts a program.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    inotify: Inotify,
+    _apart: RwLockReadGuard<'static, ()>,
+}
+
+impl Deref for Instance {
+    type Target = Inotify;
+
+    fn deref(&self) -> &Inotify {
+        &self.inotify
+    }
+}
+
+pub(crate) fn instance() -> Instance {
     let _lock = queue_lock(FlockOperation::LockShared);
-    Inotify::new().unwrap()
+    Instance { inotify: Inotify::new().unwrap(), _apart: starts::none() }
 }
 
 /// Held exclusively by whoever changes `max_queued_events`, which is the whole machine's.
@@ -97,18 +117,25 @@ pub(crate) fn is_inside(name: &str, options: &str, script: &str) -> bool {
         return true;
     }
     let unshare = || Command::new("unshare");
+    let start = starts::one();
     if !unshare().args([options, "true"]).output().is_ok_and(|done| done.status.success()) {
         eprintln!("skipped: {name}, because `unshare {options}` is not permitted here");
         return false;
     }
     let script = format!("{script} || exit 77; exec \"$0\" --exact {name} --nocapture");
     let program = std::env::current_exe().unwrap();
-    let done = unshare()
+    let mut child = unshare()
         .args([options, "sh", "-c", &script])
         .arg(program)
         .env(INSIDE, "1")
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // The empty line that it begins with; all else is looked at below.
+    let _ = child.stdout.as_mut().unwrap().read(&mut [0]);
+    drop(start);
+    let done = child.wait_with_output().unwrap();
     if done.status.code() == Some(77) {
         eprintln!("skipped: {name}, because the namespace could not be set up: {done:?}");
         return false;

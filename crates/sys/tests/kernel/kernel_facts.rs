@@ -4,10 +4,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use crate::common::*;
+use crate::starts;
 use pyinotifyd_sys::enter::{Look, enter};
 use pyinotifyd_sys::inotify::{Inotify, LARGEST_RECORD};
 use pyinotifyd_sys::lease::{self, Closed};
@@ -211,15 +213,31 @@ fn a_path_descriptor_is_seen_by_no_watcher() {
 }
 
 #[test]
+fn a_file_is_closed_with_the_last_copy_of_its_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let inotify = instance();
+    let wd = watch(&inotify, &dir, libc::IN_CLOSE_WRITE);
+    let at = |name: &str| dir.path().join(name);
+    let writer = File::create(at("x")).unwrap();
+    // As `fork` copies it.
+    let copy = writer.try_clone().unwrap();
+    drop(writer);
+    assert_eq!(seen(&inotify), []);
+    fs::rename(at("x"), at("y")).unwrap();
+    drop(copy);
+    assert_eq!(seen(&inotify), [(wd, libc::IN_CLOSE_WRITE, "y".into())], "and by its name then");
+}
+
+#[test]
 fn a_read_needs_room_for_the_whole_record() {
     let dir = tempfile::tempdir().unwrap();
     let inotify = instance();
     watch(&inotify, &dir, CREATE);
     File::create(dir.path().join("n".repeat(255))).unwrap();
     let mut buffer = [0; LARGEST_RECORD];
-    let short = rustix::io::read(&inotify, &mut buffer[..LARGEST_RECORD - 1]);
+    let short = rustix::io::read(&*inotify, &mut buffer[..LARGEST_RECORD - 1]);
     assert_eq!(short, Err(Errno::INVAL));
-    assert_eq!(rustix::io::read(&inotify, &mut buffer), Ok(LARGEST_RECORD));
+    assert_eq!(rustix::io::read(&*inotify, &mut buffer), Ok(LARGEST_RECORD));
 }
 
 #[test]
@@ -228,6 +246,7 @@ fn a_lease_is_refused_exactly_while_there_is_a_writer() {
     let path = dir.path().join("f");
     let place = File::open(&dir).unwrap();
     let closed = || lease::is_closed(place.as_fd(), b"f");
+    let _apart = starts::none();
 
     let mut writer = File::create(&path).unwrap();
     assert_eq!(closed(), Closed::No);
@@ -282,7 +301,9 @@ fn a_broken_lease_harms_neither_us_nor_our_children() {
     lease::prepare();
     // SAFETY: raise has no preconditions; the handler is in place.
     assert_eq!(unsafe { libc::raise(libc::SIGIO) }, 0);
-    let status = std::process::Command::new("cat").arg("/proc/self/status").output().unwrap();
+    let start = starts::one();
+    let status = Command::new("cat").arg("/proc/self/status").output().unwrap();
+    drop(start);
     let status = String::from_utf8(status.stdout).unwrap();
     for field in ["SigIgn:", "SigCgt:"] {
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();

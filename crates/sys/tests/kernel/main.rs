@@ -5,3 +5,5 @@
 mod common;
 mod enter;
 mod kernel_facts;
+#[path = "../../../pyinotifyd/tests/support/starts.rs"]
+mod starts;
