@@ -8,6 +8,7 @@
 //! * [`exec_helper`]: a process of ours that turns into a command which asks for another user, or
 //!   for limits.
 //! * [`files`]: a run of file rules.
+//! * [`hosted`]: a run of a task in Python.
 //! * [`message`]: a run of `log`, and what actions say in the log.
 //! * [`dry`]: what is said in place of all these in a dry run.
 //!
@@ -17,6 +18,7 @@ pub(crate) mod command;
 mod dry;
 pub(crate) mod exec_helper;
 mod files;
+pub(crate) mod hosted;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -24,9 +26,9 @@ mod tests;
 use std::{io, sync::Arc};
 
 use pyinotifyd_core::{
-    filerule::{FilePlan, PlanError},
-    plan::{Action, Plan},
-    task::{Outcome, Run, RunId, StopHow},
+    filerule::{self, FilePlan, PlanError},
+    plan::{Action, Plan, Scheduler, SchedulerId},
+    task::{Outcome, Run, RunId, RunTask, StopHow},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -34,9 +36,10 @@ pub(crate) use self::command::prepare::Environment;
 use self::{
     command::{Commands, Printed, words},
     files::Files,
+    hosted::Hosted,
     message::{Line, Say},
 };
-use crate::log;
+use crate::{host::live::HostId, log};
 
 /// What the file rules say about a task: `None` if none matches.
 pub(crate) type Planned = Result<Option<FilePlan>, PlanError>;
@@ -45,6 +48,8 @@ pub(crate) type Planned = Result<Option<FilePlan>, PlanError>;
 pub(crate) struct Actions {
     commands: Commands,
     files: Files,
+    /// The hosts of Python, and their runs.
+    pub(crate) hosted: Hosted,
     say: Say,
     dry_run: bool,
     done: UnboundedSender<(RunId, Outcome)>,
@@ -82,7 +87,8 @@ impl Actions {
     ) -> io::Result<Self> {
         let commands = Commands::new(environment, printed, done.clone())?;
         let files = Files::new(Arc::clone(&say), done.clone());
-        Ok(Self { commands, files, say, dry_run, done })
+        let hosted = Hosted::new(done.clone());
+        Ok(Self { commands, files, hosted, say, dry_run, done })
     }
 
     /// Starts a run of this plan, on the tokio runtime that this is called from. Whatever comes of
@@ -108,9 +114,7 @@ impl Actions {
                 message::say(&run, scheduler, line, &self.say);
                 self.tell(run.id, Outcome::Done(None));
             }
-            Action::Hosted(_) => {
-                self.tell(run.id, Outcome::Failed("there is no host of Python".to_owned()));
-            }
+            Action::Hosted(job) => self.hosted.start(run, job),
         }
     }
 
@@ -121,6 +125,28 @@ impl Actions {
     pub(crate) fn stop(&mut self, run: RunId, how: StopHow) {
         self.commands.stop(run, how);
         self.files.stop(run);
+        self.hosted.stop(run, how);
+    }
+
+    /// Applies a scheduler's rules, because code of a config.py wants that now; what comes of it
+    /// is its answer.
+    pub(crate) fn call(
+        &mut self,
+        (host, number): (HostId, u64),
+        scheduler_id: SchedulerId,
+        scheduler: &Scheduler,
+        task: RunTask,
+    ) {
+        let Action::Rules(rules) = &scheduler.action else {
+            return self.hosted.reply(host, number, false, "it has no rules");
+        };
+        if self.dry_run {
+            return self.hosted.reply(host, number, true, "dry run");
+        }
+        let plans = vec![filerule::plan(rules, &task.event.pathname)];
+        let id = self.hosted.call(host, number, &scheduler.logname, task.clone());
+        let run = Run { id, scheduler: scheduler_id, tasks: vec![task] };
+        self.files.start(run, &scheduler.logname, plans);
     }
 
     /// How many runs have not ended.

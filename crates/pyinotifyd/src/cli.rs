@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod config_file;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod install;
 pub(crate) mod schema;
 pub(crate) mod terminal;
 mod values;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Events(Events),
     /// What would be done about an event.
     Explain(Explain),
+    /// `--install` and `--uninstall`.
+    Install(install::Install),
     /// `--list`: the event types.
     List,
     /// `--version`.
@@ -54,6 +57,9 @@ pub(crate) struct Run {
     /// Watch, wait and log as usual, but run nothing and change no file
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+    #[arg(long, value_name = "PROGRAM")]
+    pub python: Option<PathBuf>,
 }
 
 /// How to check a configuration.
@@ -61,6 +67,8 @@ pub(crate) struct Run {
 pub(crate) struct Check {
     /// Which one; `None`: the default.
     pub file: Option<PathBuf>,
+    /// Which Python runs a config.py; `None`: the usual.
+    pub python: Option<PathBuf>,
     /// Whether warnings are mistakes.
     pub strict: bool,
     /// How mistakes are shown.
@@ -194,6 +202,9 @@ pub(crate) struct Explain {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+    /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+    #[arg(long, value_name = "PROGRAM")]
+    pub python: Option<PathBuf>,
 }
 
 /// Understands a command line. The error is shown, and its exit status given, by itself: help that
@@ -251,6 +262,15 @@ struct Original {
     /// Check the configuration; exit status 1 if it has mistakes
     #[arg(short = 't', long)]
     configtest: bool,
+    /// Install the service, and a configuration to begin with
+    #[arg(short, long, conflicts_with = "uninstall")]
+    install: bool,
+    /// Uninstall them, but for what was changed
+    #[arg(short, long)]
+    uninstall: bool,
+    /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -267,6 +287,9 @@ enum Sub {
         /// For people or for programs
         #[arg(long, value_enum, default_value_t)]
         format: CheckFormat,
+        /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+        #[arg(long, value_name = "PROGRAM")]
+        python: Option<PathBuf>,
     },
     /// Run a command for events, without a configuration
     Watch(Watch),
@@ -288,20 +311,24 @@ enum Sub {
 impl Line {
     /// The original asks for the version first, then for the list, then for the check.
     fn lower(self) -> Command {
-        let Original { config, debug, list, version, configtest } = self.original;
+        let Original { config, debug, list, version, configtest, install, uninstall, python } =
+            self.original;
         match self.sub {
             None if version => Command::Version,
             None if list => Command::List,
+            None if install => Command::Install(install::Install::Install),
+            None if uninstall => Command::Install(install::Install::Uninstall),
             None if configtest => Command::Check(Check {
                 file: config,
+                python,
                 strict: false,
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run: false }),
+            None => Command::Run(Run { config, debug, dry_run: false, python }),
             Some(Sub::Run(run)) => Command::Run(run),
-            Some(Sub::Check { file, strict, format }) => {
-                Command::Check(Check { file, strict, format, manner: CheckManner::Check })
+            Some(Sub::Check { file, strict, format, python }) => {
+                Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })
             }
             Some(Sub::Watch(watch)) => Command::Watch(watch),
             Some(Sub::Events(events)) => Command::Events(events),
@@ -340,7 +367,7 @@ mod tests {
     #[test]
     fn the_originals_flags_are_understood() {
         let run = |config: Option<&str>, debug| {
-            Command::Run(Run { config: config.map(PathBuf::from), debug, dry_run: false })
+            Command::Run(Run { config: config.map(PathBuf::from), debug, ..Run::default() })
         };
         assert_eq!(parsed(""), run(None, false));
         assert_eq!(parsed("-c /x.py -d"), run(Some("/x.py"), true));

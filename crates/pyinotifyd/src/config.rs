@@ -1,8 +1,9 @@
 //! The configuration: what a file says, checked, and what it means.
 //!
 //! ```text
-//! config.toml → toml → Document → lower → Plan, Settings
-//!                 ↘ Diagnostic ↙
+//! config.toml → toml ───────────┐
+//!                               ├→ Document → lower → Plan, Settings
+//! config.py → its host → python ┘   ↘ Diagnostic ↙
 //! ```
 //!
 //! A [`document::Document`] is what was written, every value with its place. `lower` makes of it
@@ -17,6 +18,7 @@ pub(crate) mod keys;
 mod lower;
 mod parts;
 pub(crate) mod permissions;
+mod python;
 pub(crate) mod schema;
 pub(crate) mod settings;
 #[cfg(test)]
@@ -33,8 +35,10 @@ use self::{
     document::{At, Place, Source},
     environment::Environment,
     permissions::check_permissions,
+    python::Described,
     settings::Settings,
 };
+use crate::json::Value;
 
 /// The most that is said about one file: nobody reads more, and each costs a walk through the file
 /// when it is shown.
@@ -114,6 +118,75 @@ pub(crate) fn parse_str(
     // What was recovered from broken syntax is a guess. Nobody is told off for it.
     diagnostics.retain(|it| !overlaps(it, &broken));
     diagnostics.append(&mut syntax);
+    finish(&source, lowered, diagnostics)
+}
+
+/// A config.py: its name and text are known here, what it means its host tells.
+#[derive(Debug)]
+pub(crate) struct PythonFile {
+    source: Arc<Source>,
+    /// What is said about its owner and mode.
+    ownership: Vec<Diagnostic>,
+}
+
+impl PythonFile {
+    /// Looks at a config.py, without running it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub(crate) fn open(path: &Path, environment: &Environment) -> Result<Self, Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        match permissions::read_checked(path) {
+            Ok((bytes, ownership)) => {
+                let source = Arc::new(Source { name, text: String::from_utf8(bytes).ok() });
+                Ok(Self { source, ownership: check_permissions(&ownership, environment.uid) })
+            }
+            Err(message) => {
+                let source = Arc::new(Source { name, text: None });
+                Err(vec![Diagnostic::error(&Place::file(&source), message)])
+            }
+        }
+    }
+
+    /// Something that is wrong with it as a whole.
+    pub(crate) fn mistake(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(&Place::file(&self.source), message)
+    }
+
+    /// What its host found wrong.
+    pub(crate) fn refused(&self, said: &[Value], environment: &Environment) -> Vec<Diagnostic> {
+        let mut mistakes = python::refusal(said, &self.source, environment);
+        mistakes.extend(self.ownership.iter().cloned());
+        diagnostic::sort(&mut mistakes);
+        mistakes
+    }
+
+    /// What it means, as its host describes it. Relative paths in it are below `cwd`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`].
+    pub(crate) fn described(
+        &self,
+        description: &Value,
+        cwd: &Path,
+        environment: &Environment,
+    ) -> Result<Loaded, Vec<Diagnostic>> {
+        let Described { document, mut diagnostics } =
+            python::document(description, &self.source, cwd, environment);
+        let lowered = lower::lower(&document, environment, &mut diagnostics);
+        diagnostics.extend(self.ownership.iter().cloned());
+        finish(&self.source, lowered, diagnostics)
+    }
+}
+
+/// What was lowered, if nothing is wrong.
+fn finish(
+    source: &Arc<Source>,
+    lowered: Option<(Plan, Settings)>,
+    mut diagnostics: Vec<Diagnostic>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     diagnostic::sort(&mut diagnostics);
     diagnostics.dedup();
     let good = diagnostics.iter().all(|it| it.severity != Severity::Error);
@@ -121,7 +194,7 @@ pub(crate) fn parse_str(
     if hidden > 0 {
         diagnostics.truncate(MOST);
         let message = format!("there are {hidden} more, which are not shown");
-        let mut rest = Diagnostic::warning(&Place::file(&source), message);
+        let mut rest = Diagnostic::warning(&Place::file(source), message);
         if !good {
             rest.severity = Severity::Error;
         }

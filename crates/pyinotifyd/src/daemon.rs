@@ -17,7 +17,8 @@ use pyinotifyd_sys::process;
 
 use crate::{
     cli::{
-        self, adhoc, check,
+        self, adhoc,
+        check::{self, Read},
         config_file::{self, ConfigFile},
         events::{self, Ended, Form, Printer},
     },
@@ -27,8 +28,10 @@ use crate::{
     },
     env,
     errors::{Exit, Fatal},
+    host::{self, start::Options},
+    json::Value,
     log,
-    runtime::{self, Listener, Setup},
+    runtime::{self, Fresh, Listener, Setup, Source},
     service::Service,
 };
 
@@ -36,19 +39,24 @@ use crate::{
 pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     let file = config_file::choose(options.config.as_deref(), Path::exists)
         .map_err(|error| Fatal::new(&error).hint("name one with --config, or write one of them"))?;
-    let loaded = match check::read(&file) {
-        Ok(loaded) => loaded,
-        Err(diagnostics) => return Ok(check::refuse(&diagnostics, &file)),
-    };
     let debug = options.debug;
+    let configuration =
+        Configuration { file, options: Options::new(options.python.clone(), debug), debug };
+    // The host of a config.py inherits it, too.
     prepare()?;
+    let (file, start) = (&configuration.file, &configuration.options);
+    let Read { loaded, host } = match check::read(file, start) {
+        Ok(read) => read,
+        Err(diagnostics) => return Ok(check::refuse(&diagnostics, file)),
+    };
     let _log = start_log(log_settings(&loaded, debug))?;
     tell(&loaded.warnings);
     runtime::run(Setup {
         plan: Arc::new(loaded.plan),
         dry_run: options.dry_run,
         listener: None,
-        reload: Some(Box::new(move || reload(&file, debug))),
+        host,
+        source: Some(Arc::new(configuration)),
         service: service(),
     })
 }
@@ -65,7 +73,8 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
         plan: Arc::new(plan),
         dry_run,
         listener: None,
-        reload: None,
+        host: None,
+        source: None,
         service: service(),
     })
 }
@@ -84,7 +93,8 @@ pub(crate) fn events(options: &cli::Events) -> Result<Exit, Fatal> {
         plan: Arc::new(plan),
         dry_run: false,
         listener,
-        reload: None,
+        host: None,
+        source: None,
         service: service(),
     })
 }
@@ -116,18 +126,42 @@ fn service() -> Service {
     Service::new(std::env::var_os(env::NOTIFY_SOCKET))
 }
 
-/// Reads the configuration anew. One that is not good changes nothing.
-fn reload(file: &ConfigFile, debug: bool) -> Option<Arc<Plan>> {
-    match check::read(file) {
-        Ok(loaded) => {
-            log::reconfigure(log_settings(&loaded, debug));
-            tell(&loaded.warnings);
-            Some(Arc::new(loaded.plan))
+/// Where the configuration comes from, and comes from again.
+struct Configuration {
+    file: ConfigFile,
+    options: Options,
+    debug: bool,
+}
+
+impl Source for Configuration {
+    fn load(&self) -> Option<Fresh> {
+        let Read { loaded, host } = self.good(check::read(&self.file, &self.options))?;
+        if let Some(host) = &host {
+            ::log::debug!("{}", host::start::introduction(host, &self.file.path));
         }
-        Err(diagnostics) => {
-            tell(&diagnostics);
-            ::log::error!("{}: not reloaded, what was in force stays so", file.path.display());
-            None
+        let log = log_settings(&loaded, self.debug);
+        tell(&loaded.warnings);
+        Some(Fresh { plan: Arc::new(loaded.plan), log, host })
+    }
+
+    fn describe(&self, description: &Value) -> Option<Arc<Plan>> {
+        let loaded =
+            self.good(host::start::redescribe(&self.file.path, description, &check::environment()))?;
+        Some(Arc::new(loaded.plan))
+    }
+}
+
+impl Configuration {
+    /// What is not good changes nothing, and is told.
+    fn good<T>(&self, read: Result<T, Vec<Diagnostic>>) -> Option<T> {
+        match read {
+            Ok(read) => Some(read),
+            Err(diagnostics) => {
+                tell(&diagnostics);
+                let path = self.file.path.display();
+                ::log::error!("{path}: not reloaded, what was in force stays so");
+                None
+            }
         }
     }
 }
@@ -139,9 +173,13 @@ fn log_settings(loaded: &Loaded, debug: bool) -> log::LogSettings {
 
 fn tell(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
-        match diagnostic.severity {
-            Severity::Error => ::log::error!("{}", diagnostic.one_line()),
-            Severity::Warning => ::log::warn!("{}", diagnostic.one_line()),
+        let level = match diagnostic.severity {
+            Severity::Error => ::log::Level::Error,
+            Severity::Warning => ::log::Level::Warn,
+        };
+        ::log::log!(level, "{}", diagnostic.one_line());
+        for line in diagnostic.traceback() {
+            ::log::log!(level, "{line}");
         }
     }
 }

@@ -64,3 +64,7 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 /// Read: where the service manager wants to hear how the daemon is.
 pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// Read: which Python runs a config.py.
+pub(crate) const PYTHON: &str = "PYINOTIFYD_PYTHON";
+/// Read: the virtual environment that somebody has activated; its Python runs a config.py.
+pub(crate) const VIRTUAL_ENV: &str = "VIRTUAL_ENV";

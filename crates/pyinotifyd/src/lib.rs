@@ -12,6 +12,7 @@ mod env;
 mod errors;
 #[doc(hidden)]
 pub mod fuzzing;
+mod host;
 mod json;
 mod log;
 mod runtime;
@@ -55,6 +56,7 @@ fn run(command: &Command) -> Result<Exit, Fatal> {
         Command::List => print(&EventType::ALL.map(|it| format!("{it}\n")).concat()),
         Command::Check(check) => cli::check::run(check),
         Command::Explain(explain) => cli::explain::run(explain),
+        Command::Install(install) => cli::install::run(*install),
         Command::Schema => print(&cli::schema::text()),
         Command::Run(options) => daemon::run(options),
         Command::Watch(options) => daemon::watch(options),

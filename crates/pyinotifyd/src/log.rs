@@ -59,6 +59,58 @@ pub(crate) struct LogSettings {
     pub format: Format,
     /// Whether records go to syslog too.
     pub syslog: Option<Syslog>,
+    /// What Python's `logging` says, which is then in force in place of the levels above.
+    pub governed: Option<Governed>,
+}
+
+/// What the `logging` of a config.py says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Governed {
+    /// The least number of a level that is shown, by logname; `""` is the root.
+    pub levels: BTreeMap<Box<str>, u32>,
+    /// Whether records are written here; else only the handlers of config.py get them.
+    pub native: bool,
+    /// The lognames that handlers of config.py want to hear of, with all below them.
+    pub forward: Vec<Box<str>>,
+}
+
+impl Governed {
+    /// Whether config.py has handlers for this logname.
+    fn forwards(&self, logname: &str) -> bool {
+        self.forward.iter().any(|it| it.is_empty() || ancestors(logname).any(|name| name == &**it))
+    }
+
+    fn level_of(&self, logname: &str) -> u32 {
+        let own = ancestors(logname).chain([""]).find_map(|it| self.levels.get(it));
+        own.copied().unwrap_or_else(|| number(Level::Info))
+    }
+}
+
+/// A logname, and those above it: `a.b.c`, `a.b`, `a`.
+fn ancestors(logname: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(logname), |it| it.rsplit_once('.').map(|(parent, _)| parent))
+}
+
+/// The number that Python has for a level.
+pub(crate) const fn number(level: Level) -> u32 {
+    match level {
+        Level::Debug => 10,
+        Level::Info => 20,
+        Level::Warning => 30,
+        Level::Error => 40,
+        Level::Critical => 50,
+    }
+}
+
+/// The level that a number of Python's is shown as.
+pub(crate) const fn level_of_number(number: u32) -> Level {
+    match number {
+        0..20 => Level::Debug,
+        20..30 => Level::Info,
+        30..40 => Level::Warning,
+        40..50 => Level::Error,
+        50.. => Level::Critical,
+    }
 }
 
 /// How lines on standard error look.
@@ -109,7 +161,13 @@ impl Facility {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: Level::Info, levels: BTreeMap::new(), format: Format::Auto, syslog: None }
+        Self {
+            level: Level::Info,
+            levels: BTreeMap::new(),
+            format: Format::Auto,
+            syslog: None,
+            governed: None,
+        }
     }
 }
 
@@ -123,21 +181,25 @@ impl LogSettings {
     /// The least severe level that is shown for a logname.
     #[must_use]
     pub(crate) fn level_of(&self, logname: &str) -> Level {
-        let mut name = logname;
-        loop {
-            if let Some(level) = self.levels.get(name) {
-                return *level;
-            }
-            match name.rsplit_once('.') {
-                Some((parent, _)) => name = parent,
-                None => return self.level,
-            }
+        ancestors(logname).find_map(|it| self.levels.get(it)).copied().unwrap_or(self.level)
+    }
+
+    /// Whether a record of this level is shown.
+    fn shows(&self, level: Level, logname: &str) -> bool {
+        match &self.governed {
+            Some(governed) => number(level) >= governed.level_of(logname),
+            None => level >= self.level_of(logname),
         }
     }
 
     /// The least severe level that is shown for any logname.
     fn floor(&self) -> Level {
-        self.levels.values().copied().fold(self.level, Level::min)
+        match &self.governed {
+            Some(governed) => {
+                level_of_number(governed.levels.values().copied().min().unwrap_or_default())
+            }
+            None => self.levels.values().copied().fold(self.level, Level::min),
+        }
     }
 }
 
@@ -162,7 +224,6 @@ pub(crate) struct Record<'a> {
 
 /// Keeps the log going; dropped, it waits a moment until all is written.
 #[must_use = "dropping the guard is what writes the last lines"]
-#[derive(Debug)]
 pub(crate) struct Guard(&'static Logger);
 
 impl Drop for Guard {
@@ -215,6 +276,31 @@ pub(crate) fn say(report: &Report) {
     }
 }
 
+/// Who takes records for the handlers of a config.py: the number of the level, and the record.
+/// Gives back whether it has taken it.
+pub(crate) type Forward = Arc<dyn Fn(u32, &Record<'_>) -> bool + Send + Sync>;
+
+/// From now on, records that a config.py has handlers for go there; what is not taken is written
+/// here.
+pub(crate) fn set_forward(forward: Option<Forward>) {
+    if let Some(logger) = LOGGER.get() {
+        *logger.forward.write().unwrap_or_else(PoisonError::into_inner) = forward;
+    }
+}
+
+/// Writes what Python logged, a record for each line. Whether it is shown was decided there.
+pub(crate) fn hosted(number: u32, logname: &str, bytes: &[u8], at: Duration) {
+    if let Some(logger) = LOGGER.get() {
+        let level = level_of_number(number);
+        lines(bytes, |line| {
+            let message = &shown(line);
+            let record =
+                Record { at, level, logname, task: None, path: None, name: None, message };
+            logger.write_natively(&logger.settings(), &record);
+        });
+    }
+}
+
 /// Writes what a command printed, a record for each line, its bytes escaped.
 pub(crate) fn output(level: Level, logname: &str, task: Option<TaskId>, bytes: &[u8]) {
     if let Some(logger) = LOGGER.get() {
@@ -250,9 +336,9 @@ fn is_journal(stderr: &File, stream: &str) -> bool {
 }
 
 /// Decides what is shown, gives it its form, and queues it.
-#[derive(Debug)]
 struct Logger {
     settings: RwLock<Arc<LogSettings>>,
+    forward: RwLock<Option<Forward>>,
     /// Whether standard error is the journal.
     journal: bool,
     queue: Queue,
@@ -267,7 +353,13 @@ impl Logger {
         journal_socket: PathBuf,
     ) -> io::Result<Self> {
         let queue = Queue::start(BACKLOG, stderr, journal_socket)?;
-        let logger = Self { settings: RwLock::default(), journal, queue, pid: process::id() };
+        let logger = Self {
+            settings: RwLock::default(),
+            forward: RwLock::default(),
+            journal,
+            queue,
+            pid: process::id(),
+        };
         logger.reconfigure(settings);
         Ok(logger)
     }
@@ -301,15 +393,14 @@ impl Logger {
         task: Option<TaskId>,
         bytes: &[u8],
     ) {
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        for line in bytes.split(|it| *it == b'\n') {
-            let line = shown(line.strip_suffix(b"\r").unwrap_or(line));
+        lines(bytes, |line| {
+            let line = shown(line);
             let message: &dyn Display = match task {
                 Some(task) => &format!("{task}: {line}"),
                 None => &line,
             };
             self.write(&Record { at, level, logname, task, path: None, name: None, message });
-        }
+        });
     }
 
     fn message(
@@ -326,9 +417,25 @@ impl Logger {
 
     fn write(&self, record: &Record<'_>) {
         let settings = self.settings();
-        if record.level < settings.level_of(record.logname) {
+        if !settings.shows(record.level, record.logname) {
             return;
         }
+        if let Some(governed) = &settings.governed
+            && governed.forwards(record.logname)
+            && self.give(record)
+            && !governed.native
+        {
+            return;
+        }
+        self.write_natively(&settings, record);
+    }
+
+    fn give(&self, record: &Record<'_>) -> bool {
+        let forward = self.forward.read().unwrap_or_else(PoisonError::into_inner);
+        forward.as_ref().is_some_and(|it| it(number(record.level), record))
+    }
+
+    fn write_natively(&self, settings: &LogSettings, record: &Record<'_>) {
         with_scratch(|line| {
             let lane = match (settings.format, self.journal) {
                 (Format::Journal, _) | (Format::Auto, true) => {
@@ -353,6 +460,14 @@ impl Logger {
                 self.queue.push(Lane::Syslog, line);
             }
         });
+    }
+}
+
+/// The lines of a text, without their ends. An end at its end begins no other.
+fn lines(text: &[u8], mut each: impl FnMut(&[u8])) {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    for line in text.split(|it| *it == b'\n') {
+        each(line.strip_suffix(b"\r").unwrap_or(line));
     }
 }
 
@@ -400,7 +515,7 @@ impl log::Log for Logger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         let (logname, least) = speaker(metadata.target());
         let level = level(metadata.level());
-        level >= least && level >= self.settings().level_of(logname)
+        level >= least && self.settings().shows(level, logname)
     }
 
     fn log(&self, record: &log::Record<'_>) {

@@ -4,6 +4,7 @@
 //! loop; commands run as tasks of the same single-threaded runtime; file actions on threads of
 //! their own. So everything that decides happens here, one input after the other.
 
+mod hosts;
 mod kernel;
 mod translate;
 
@@ -21,18 +22,26 @@ use pyinotifyd_core::{
     task::{Outcome, RunId},
     time::Instant,
 };
-use pyinotifyd_sys::{inotify::decode, time};
+use pyinotifyd_sys::inotify::decode;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
 };
 
-use self::kernel::Kernel;
+use self::{
+    hosts::{Loaded, Loading},
+    kernel::Kernel,
+};
 use crate::{
     action::{Actions, Environment},
     cli::events::Ended,
     errors::{Exit, Fatal},
-    log,
+    host::{
+        live::{Heard, HostId},
+        start::Connected,
+    },
+    json::Value,
+    log::{self, LogSettings},
     service::Service,
 };
 
@@ -47,10 +56,30 @@ pub(crate) struct Setup {
     pub(crate) dry_run: bool,
     /// Who listens to the events that Watches tell.
     pub(crate) listener: Option<Box<dyn Listener>>,
-    /// Reads the configuration anew, on SIGHUP. `None`: it is not good, which has been told.
-    pub(crate) reload: Option<Box<dyn FnMut() -> Option<Arc<Plan>>>>,
+    /// Where a config.py lives.
+    pub(crate) host: Option<Connected>,
+    /// Where the configuration comes from, if it can come again.
+    pub(crate) source: Option<Arc<dyn Source>>,
     /// Who wants to hear how it goes.
     pub(crate) service: Service,
+}
+
+/// Where the configuration comes from. Both ways may take their time, and are gone on a thread.
+pub(crate) trait Source: Send + Sync {
+    /// Reads the configuration anew. `None`: it is not good, which has been told.
+    fn load(&self) -> Option<Fresh>;
+    /// What a config.py means whose host describes it anew. `None`: as above.
+    fn describe(&self, description: &Value) -> Option<Arc<Plan>>;
+}
+
+/// A configuration to put in force.
+pub(crate) struct Fresh {
+    /// What to watch and to do.
+    pub(crate) plan: Arc<Plan>,
+    /// How to log.
+    pub(crate) log: LogSettings,
+    /// Where a config.py lives.
+    pub(crate) host: Option<Connected>,
 }
 
 /// Somebody who wants to see events.
@@ -80,7 +109,9 @@ struct Loop {
     actions: Actions,
     ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
     listener: Option<Box<dyn Listener>>,
-    reload: Option<Box<dyn FnMut() -> Option<Arc<Plan>>>>,
+    loading: Loading,
+    /// What a config.py built that is in force, in its host's words.
+    description: Option<Value>,
     service: Service,
     signals: Signals,
     start: Clock,
@@ -102,6 +133,8 @@ enum Woken {
     /// There are records or answers, or the time has come.
     Work,
     Ended(RunId, Outcome),
+    Heard(HostId, Heard),
+    Loaded(Loaded),
     Stop,
     Reload,
     Mounts,
@@ -112,10 +145,15 @@ impl Loop {
         let (done, ended) = mpsc::unbounded_channel();
         let wake = Arc::new(Notify::new());
         let kernel = Kernel::new(wake)?;
-        let actions = Actions::new(Environment::new(std::env::vars_os()), setup.dry_run, done)
+        let mut actions = Actions::new(Environment::new(std::env::vars_os()), setup.dry_run, done)
             .map_err(|error| {
                 Fatal::text(format!("cannot start the threads of actions: {error}"))
             })?;
+        let description = setup.host.as_ref().map(|it| it.description.clone());
+        if let Some(host) = setup.host {
+            let failed = |error| Fatal::text(format!("cannot speak with Python: {error}"));
+            actions.hosted.attach(host).map_err(failed)?;
+        }
         let signals = Signals::new()
             .map_err(|error| Fatal::text(format!("cannot listen to signals: {error}")))?;
         Ok(Self {
@@ -124,7 +162,8 @@ impl Loop {
             actions,
             ended,
             listener: setup.listener,
-            reload: setup.reload,
+            loading: Loading::new(setup.source),
+            description,
             service: setup.service,
             signals,
             start: Clock::now(),
@@ -140,18 +179,20 @@ impl Loop {
         loop {
             let more = self.work();
             if self.over {
-                return self.end();
+                return self.end().await;
             }
             if let (false, Some(listener)) = (more, &mut self.listener)
                 && let Err(error) = listener.pause()
             {
                 self.listener_ended = Some(error);
-                return self.end();
+                return self.end().await;
             }
             match self.wait(more).await {
                 Woken::Work if self.kernel.has_due_unmounts() => self.look_at_mounts(),
                 Woken::Work => (),
                 Woken::Ended(run, outcome) => self.ended(run, outcome),
+                Woken::Heard(host, heard) => self.heard(host, heard),
+                Woken::Loaded(loaded) => self.loaded(loaded),
                 Woken::Stop => self.handle(Input::Stop),
                 Woken::Reload => self.reload(),
                 Woken::Mounts => self.look_at_mounts(),
@@ -180,6 +221,8 @@ impl Loop {
             Some(()) = self.signals.interrupt.recv() => Woken::Stop,
             Some(()) = self.signals.hangup.recv() => Woken::Reload,
             Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
+            loaded = self.loading.next() => Woken::Loaded(loaded),
+            (host, heard) = self.actions.hosted.hear() => Woken::Heard(host, heard),
             () = self.kernel.mounts_changed() => Woken::Mounts,
             () = self.kernel.woken() => Woken::Work,
             () = timer => Woken::Work,
@@ -251,9 +294,15 @@ impl Loop {
     /// Hands over this end of a run and all others that are known by now: a slot that is free again
     /// does not wait for the next turn.
     fn ended(&mut self, run: RunId, outcome: Outcome) {
-        self.handle(Input::Ended(run, outcome));
+        self.one_ended(run, outcome);
         for _ in 0..self.ended.len() {
             let Ok((run, outcome)) = self.ended.try_recv() else { break };
+            self.one_ended(run, outcome);
+        }
+    }
+
+    fn one_ended(&mut self, run: RunId, outcome: Outcome) {
+        if !self.actions.hosted.answer(run, &outcome) {
             self.handle(Input::Ended(run, outcome));
         }
     }
@@ -289,15 +338,6 @@ impl Loop {
         }
     }
 
-    fn reload(&mut self) {
-        let Some(reload) = &mut self.reload else { return };
-        self.service.handle_reload(time::monotonic());
-        match reload() {
-            Some(plan) => self.handle(Input::Plan(plan)),
-            None => self.service.handle_refused(),
-        }
-    }
-
     fn look_at_mounts(&mut self) {
         for at in self.kernel.changed_mounts() {
             self.handle(Input::Mount(&at));
@@ -308,7 +348,8 @@ impl Loop {
         Instant::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    fn end(self) -> Result<Exit, Fatal> {
+    async fn end(self) -> Result<Exit, Fatal> {
+        self.actions.hosted.end().await;
         self.listener_ended.map_or(Ok(Exit::Success), Ended::exit)
     }
 }

@@ -29,9 +29,11 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     ptr,
+    time::{Duration, Instant},
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
 };
@@ -170,6 +172,25 @@ impl Child {
             self.reaped = true;
         }
         Ok(())
+    }
+
+    /// Waits until the leader has ended, but no longer than this, and forgets it if it has.
+    pub fn wait_timeout(&mut self, patience: Duration) -> io::Result<Option<Ended>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(ended) = self.reap()? {
+                return Ok(Some(ended));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+            match rustix::event::poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&left)) {
+                Ok(_) | Err(Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn status(&self, options: WaitIdOptions) -> io::Result<Option<Ended>> {

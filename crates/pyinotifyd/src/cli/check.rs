@@ -28,6 +28,10 @@ use crate::{
     },
     env,
     errors::{Exit, Fatal},
+    host::{
+        self,
+        start::{Connected, Options},
+    },
 };
 
 /// Checks a configuration.
@@ -38,7 +42,8 @@ use crate::{
 pub(crate) fn run(check: &Check) -> Result<Exit, Fatal> {
     let file = config_file::choose(check.file.as_deref(), Path::exists)
         .map_err(|error| Fatal::new(&error).exit(mistaken(check.manner)))?;
-    let found = read(&file);
+    let options = Options::new(check.python.clone(), false);
+    let found = read(&file, &options).map(Read::into_loaded);
     let is_terminal = match check.manner {
         CheckManner::Check => io::stdout().is_terminal(),
         CheckManner::Configtest => io::stderr().is_terminal(),
@@ -61,39 +66,55 @@ pub(crate) fn refuse(diagnostics: &[Diagnostic], file: &ConfigFile) -> Exit {
     Exit::Failure
 }
 
+/// A configuration that can be used.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// What it means.
+    pub loaded: Loaded,
+    /// Where a config.py lives.
+    pub host: Option<Connected>,
+}
+
+impl Read {
+    /// What it means, for who does not want it to be carried out.
+    pub(crate) fn into_loaded(self) -> Loaded {
+        if let Some(host) = self.host {
+            host.dismiss();
+        }
+        self.loaded
+    }
+}
+
 /// Reads a configuration, in whichever language it is, and adds what is to be said about the
 /// choice of the file.
 ///
 /// # Errors
 ///
 /// All that is wrong; at least one of them is a mistake.
-pub(crate) fn read(file: &ConfigFile) -> Result<Loaded, Vec<Diagnostic>> {
-    let state_directory = std::env::var_os(env::STATE_DIRECTORY);
+pub(crate) fn read(file: &ConfigFile, options: &Options) -> Result<Read, Vec<Diagnostic>> {
+    let environment = environment();
     let mut found = match file.language {
-        Language::Toml => config::load(&file.path, &Environment::new(state_directory.as_deref())),
-        Language::Python => Err(vec![python(&file.path)]),
+        Language::Toml => {
+            config::load(&file.path, &environment).map(|loaded| Read { loaded, host: None })
+        }
+        Language::Python => host::start::load(&file.path, options, &environment)
+            .map(|(loaded, host)| Read { loaded, host: Some(host) }),
     };
     if let Some(other) = &file.passed_over {
         let source = Arc::new(Source { name: other.display().to_string(), text: None });
         let warning = Diagnostic::warning(&Place::file(&source), "this file is not read")
             .hint(format!("{} comes first", file.path.display()));
         match &mut found {
-            Ok(loaded) => loaded.warnings.push(warning),
+            Ok(read) => read.loaded.warnings.push(warning),
             Err(diagnostics) => diagnostics.push(warning),
         }
     }
     found
 }
 
-fn python(file: &Path) -> Diagnostic {
-    let name = file.display().to_string();
-    let place = Place::file(&Arc::new(Source { name: name.clone(), text: None }));
-    match file.metadata() {
-        Err(error) => Diagnostic::error(&place, format!("cannot read {name}: {error}")),
-        Ok(_) => Diagnostic::error(&place, "configurations in Python cannot be read yet").hint(
-            "write it as a config.toml; a file is taken to be one if its name ends in `.toml`",
-        ),
-    }
+/// The world that configurations are checked against.
+pub(crate) fn environment() -> Environment {
+    Environment::new(std::env::var_os(env::STATE_DIRECTORY).as_deref())
 }
 
 /// What is written, and the exit status.
@@ -151,7 +172,7 @@ fn mistaken(manner: CheckManner) -> Exit {
 }
 
 /// A mistake for programs: `file`, `line` and `column` (from 1, or null), `severity`, `message`,
-/// `label`, `hints`.
+/// `label`, `hints`, `traceback` (or null).
 fn json_line(diagnostic: &Diagnostic) -> String {
     let position = diagnostic.position();
     let severity = match diagnostic.severity {
@@ -166,6 +187,7 @@ fn json_line(diagnostic: &Diagnostic) -> String {
         "message": diagnostic.message,
         "label": diagnostic.label,
         "hints": diagnostic.hints,
+        "traceback": diagnostic.traceback,
     });
     format!("{line}\n")
 }
@@ -189,7 +211,7 @@ mod tests {
     fn page(manner: CheckManner, format: CheckFormat, strict: bool) -> String {
         let path = "config.toml".into();
         let file = ConfigFile { path, language: Language::Toml, passed_over: None };
-        let check = Check { file: None, strict, format, manner };
+        let check = Check { file: None, python: None, strict, format, manner };
         let mut page = String::new();
         for text in [GOOD, WARNS, BAD] {
             let found = config::parse_str("config.toml", text, &Environment::new(None));

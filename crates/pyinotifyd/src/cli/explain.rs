@@ -26,6 +26,7 @@ use crate::{
     config::diagnostic::render_all,
     env,
     errors::{Exit, Fatal},
+    host::start::Options,
 };
 
 /// Explains an event.
@@ -37,8 +38,9 @@ use crate::{
 pub(crate) fn run(command: &Explain) -> Result<Exit, Fatal> {
     let file = config_file::choose(command.config.as_deref(), Path::exists)
         .map_err(|error| Fatal::new(&error))?;
-    let loaded = match check::read(&file) {
-        Ok(loaded) => loaded,
+    let options = Options::new(command.python.clone(), false);
+    let loaded = match check::read(&file, &options) {
+        Ok(read) => read.into_loaded(),
         Err(mistakes) => {
             let no_color = std::env::var_os(env::NO_COLOR);
             let colour = terminal::colours(io::stderr().is_terminal(), no_color.as_deref());

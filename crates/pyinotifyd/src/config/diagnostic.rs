@@ -31,6 +31,8 @@ pub(crate) struct Diagnostic {
     pub(crate) label: String,
     /// What would help, one sentence each.
     pub(crate) hints: Vec<String>,
+    /// Where Python was when it failed, several lines.
+    pub(crate) traceback: Option<String>,
 }
 
 impl Diagnostic {
@@ -42,6 +44,7 @@ impl Diagnostic {
             message: message.into(),
             label: String::new(),
             hints: Vec::new(),
+            traceback: None,
         }
     }
 
@@ -157,7 +160,16 @@ impl Diagnostic {
         }
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let report: &[Group<'_>] = &[group];
-        renderer.render(report)
+        let mut out = renderer.render(report);
+        for line in self.traceback() {
+            _ = write!(out, "\n{line}");
+        }
+        out
+    }
+
+    /// The lines of the traceback, if there is one.
+    pub(crate) fn traceback(&self) -> impl Iterator<Item = String> {
+        self.traceback.iter().flat_map(|it| it.lines()).map(harmless)
     }
 }
 

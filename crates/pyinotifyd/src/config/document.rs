@@ -41,7 +41,6 @@ pub(crate) enum At {
     /// These bytes of the text.
     Span(Range<usize>),
     /// This line; the first is 1.
-    #[cfg_attr(not(test), expect(dead_code, reason = "of config.py nothing but lines is known"))]
     Line(usize),
     /// The file as a whole.
     File,
@@ -59,7 +58,6 @@ impl Place {
     }
 
     /// A line of the file; the first is 1.
-    #[cfg(test)]
     pub(crate) fn line(source: &Arc<Source>, line: usize) -> Self {
         Self { source: Arc::clone(source), at: At::Line(line) }
     }
@@ -231,6 +229,17 @@ pub(crate) enum DocAction {
     Rules(Spot<Vec<DocRule>>),
     /// `log`: a line for the log.
     Log(Spot<String>),
+    /// A task in Python.
+    Hosted(Spot<DocJob>),
+}
+
+/// A callable of a config.py.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DocJob {
+    /// What its host knows it by.
+    pub(crate) id: u64,
+    /// What people know it by.
+    pub(crate) name: String,
 }
 
 impl DocAction {
@@ -241,6 +250,7 @@ impl DocAction {
             Self::Shell(_) => "shell",
             Self::Rules(_) => "rules",
             Self::Log(_) => "log",
+            Self::Hosted(_) => "TaskScheduler",
         }
     }
 
@@ -250,6 +260,7 @@ impl DocAction {
             Self::Exec(spot) => &spot.place,
             Self::Shell(spot) | Self::Log(spot) => &spot.place,
             Self::Rules(spot) => &spot.place,
+            Self::Hosted(spot) => &spot.place,
         }
     }
 }

@@ -180,7 +180,7 @@ impl<'a> Lower<'a> {
             &[Format::Auto, Format::Text, Format::Journal, Format::Json],
         );
         let syslog = doc.log.syslog.as_ref().and_then(|it| self.syslog(it, level));
-        Settings { state_dir, log: LogSettings { level, levels, format, syslog } }
+        Settings { state_dir, log: LogSettings { level, levels, format, syslog, governed: None } }
     }
 
     fn syslog(&mut self, doc: &DocSyslog, level: Level) -> Option<Syslog> {

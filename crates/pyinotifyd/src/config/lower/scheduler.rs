@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use pyinotifyd_core::{
     path::shown,
     plan::{
-        Action, Batch, BatchInput, Breaker, Busy, Exec, LogLine, Output, Process, Retry, Scheduler,
+        Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, Output, Process, Retry, Scheduler,
         Shell, User,
     },
     time::Human,
@@ -15,7 +15,7 @@ use super::{Lower, values::at_least_one};
 use crate::config::{
     diagnostic::Diagnostic,
     document::{
-        DocAccount, DocAction, DocBatch, DocBreaker, DocLimit, DocProcess, DocRetry, DocScheduler,
+        DocAccount, DocAction, DocBatch, DocBreaker, DocJob, DocLimit, DocProcess, DocRetry, DocScheduler,
         DocSwitch, Maybe, Place, Spot,
     },
     keys::{
@@ -69,11 +69,14 @@ impl Lower<'_> {
         let files = Self::flag(&doc.files, Key::Files);
         let dirs = Self::flag(&doc.dirs, Key::Dirs);
         if let (false, false, Some(spot)) = (files, dirs, &doc.files) {
-            self.report(
-                Diagnostic::error(&spot.place, "this scheduler takes no event at all")
-                    .label("neither files nor directories")
+            let message = "this scheduler takes no event at all";
+            // Whoever writes out both means it: such a one asks the kernel for events, and no more.
+            let diagnostic = match &doc.dirs {
+                Some(_) => Diagnostic::warning(&spot.place, message),
+                None => Diagnostic::error(&spot.place, message)
                     .hint("write dirs = true to take those of directories"),
-            );
+            };
+            self.report(diagnostic.label("neither files nor directories"));
         }
         let timeout = self.duration(&doc.timeout);
         if let (Some(Duration::ZERO), Some(spot)) = (timeout, &doc.timeout) {
@@ -195,6 +198,10 @@ impl Lower<'_> {
                 let level = self.level_or(&doc.log_level, Key::LogLevel);
                 Some(Action::Log(LogLine { message: parts::template(&spot.value), level }))
             }
+            DocAction::Hosted(spot) => {
+                let DocJob { id, name } = &spot.value;
+                Some(Action::Hosted(Job { id: *id, name: name.as_str().into() }))
+            }
         }
     }
 
@@ -212,6 +219,8 @@ impl Lower<'_> {
                 // Two, so that one slow disk or large file does not hold up the rest.
                 Some(DocAction::Rules(_)) => at_least_one(2),
                 Some(DocAction::Log(_)) => NonZeroUsize::MIN,
+                // They share one thread, and wait there for each other.
+                Some(DocAction::Hosted(_)) => all,
             };
         };
         if let (true, Some(spot)) = (slots > all, &doc.slots) {
@@ -279,7 +288,7 @@ impl Lower<'_> {
                 argv.value.iter().any(|it| parts::mentions(&it.value, "pathname"))
             }
             Some(DocAction::Shell(command)) => parts::mentions(&command.value, "pathname"),
-            Some(action @ (DocAction::Rules(_) | DocAction::Log(_))) => {
+            Some(action @ (DocAction::Rules(_) | DocAction::Log(_) | DocAction::Hosted(_))) => {
                 let message = format!("`batch` is for commands, and this is `{}`", action.word());
                 self.report(Diagnostic::error(&batch.place, message));
                 return None;

@@ -1,0 +1,19 @@
+"""What a config.py builds: watches, event maps, schedulers, rules.
+
+Served from memory by the daemon, which does the watching and the scheduling; see
+docs/design/003-python-host.md of its sources.
+"""
+
+from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
+
+from ._logs import enableSyslog, setLoglevel
+from .filemanager import FileManager, FileManagerRule, FileManagerScheduler, Rule
+from .scheduler import Cancel, ShellScheduler, TaskScheduler
+from .watch import EventMap, Pyinotifyd, PyinotifydConfig, Watch
+
+__all__ = [
+    "CRITICAL", "DEBUG", "ERROR", "INFO", "WARNING",
+    "Cancel", "EventMap", "FileManager", "FileManagerRule", "FileManagerScheduler",
+    "Pyinotifyd", "PyinotifydConfig", "Rule", "ShellScheduler", "TaskScheduler", "Watch",
+    "enableSyslog", "setLoglevel",
+]

@@ -1,0 +1,293 @@
+//! Runs of tasks in Python.
+//!
+//! A run is told to the host, which says when it has ended. There is one host for what comes; one
+//! that a reload has replaced stays until its runs have ended.
+//!
+//! * While there is no host (it has failed and is started again), runs wait for it.
+//! * With a host go its runs: each has failed then, which is an outcome like any other.
+//! * A run that does not end when it is cancelled is left to itself in the end. If its host does
+//!   not answer either, then that is ended: its loop is blocked, and so are all its tasks.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use pyinotifyd_core::{
+    path::shown,
+    plan::{Job, Level},
+    task::{Outcome, Run, RunId, RunTask, StopHow, TaskId},
+};
+use tokio::{
+    sync::mpsc::{self, UnboundedSender},
+    time::Instant,
+};
+
+use crate::{
+    host::{
+        live::{Heard, HostId, Inbox, Live},
+        start::Connected,
+        wire::{How, ToHost},
+    },
+    log,
+};
+
+/// So many things that hosts have said wait for the loop; then the hosts wait.
+const INBOX: usize = 64;
+
+/// Runs from here on are none of the schedule's: code of config.py has asked for them itself.
+const CALLS: u64 = 1 << 63;
+
+/// The hosts, and the runs that are with them.
+pub(crate) struct Hosted {
+    done: UnboundedSender<(RunId, Outcome)>,
+    inbox: Inbox,
+    heard: mpsc::Receiver<(HostId, Heard)>,
+    current: Option<Live>,
+    /// Replaced, with runs that have not ended.
+    leaving: Vec<Live>,
+    last_heard: BTreeMap<HostId, Instant>,
+    runs: BTreeMap<RunId, With>,
+    /// For the next host, in their order.
+    waiting: VecDeque<(RunId, u64, RunTask)>,
+    calls: BTreeMap<RunId, Call>,
+    hosts: u64,
+    next_call: u64,
+}
+
+/// A run that is with a host.
+struct With {
+    host: HostId,
+    task: RunTask,
+    /// Since when it has been asked to end.
+    asked: Option<Instant>,
+}
+
+/// Something that code of config.py waits for.
+struct Call {
+    host: HostId,
+    number: u64,
+    logname: Arc<str>,
+    task: RunTask,
+}
+
+/// A host that has gone.
+pub(crate) struct Gone {
+    /// Whether it was the one for what comes.
+    pub(crate) was_current: bool,
+    /// How it ended.
+    pub(crate) how: String,
+    /// How long it lived.
+    pub(crate) lived: Duration,
+}
+
+impl Hosted {
+    /// Outcomes go to `done`.
+    pub(crate) fn new(done: UnboundedSender<(RunId, Outcome)>) -> Self {
+        let (inbox, heard) = mpsc::channel(INBOX);
+        Self {
+            done,
+            inbox,
+            heard,
+            current: None,
+            leaving: Vec::new(),
+            last_heard: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            calls: BTreeMap::new(),
+            hosts: 0,
+            next_call: 0,
+        }
+    }
+
+    /// What comes is for this host. The one before ends when its runs have.
+    ///
+    /// # Errors
+    ///
+    /// Its link cannot be watched.
+    pub(crate) fn attach(&mut self, host: Connected) -> io::Result<()> {
+        let id = HostId(self.hosts);
+        let live = Live::new(id, host, self.inbox.clone())?;
+        self.hosts += 1;
+        self.last_heard.insert(id, Instant::now());
+        let outbox = Arc::clone(&live.outbox);
+        log::set_forward(Some(Arc::new(move |level, record| {
+            let task = record.task.as_ref().map(|it| it as _);
+            outbox.log((level, record.logname), record.message, record.at, task)
+        })));
+        if let Some(before) = self.current.replace(live) {
+            before.outbox.say(&ToHost::End);
+            self.leaving.push(before);
+        }
+        for (run, job, task) in std::mem::take(&mut self.waiting) {
+            self.send(run, job, task);
+        }
+        Ok(())
+    }
+
+    /// The host for what comes, in its own words.
+    pub(crate) fn current(&self) -> Option<&Live> {
+        self.current.as_ref()
+    }
+
+    /// What is heard next.
+    pub(crate) async fn hear(&mut self) -> (HostId, Heard) {
+        match self.heard.recv().await {
+            Some((host, heard)) => {
+                self.last_heard.insert(host, Instant::now());
+                (host, heard)
+            }
+            // There is always one sender, here.
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn start(&mut self, run: Run, job: &Job) {
+        let Some(task) = run.tasks.into_iter().next() else { return };
+        if self.current.is_some() {
+            self.send(run.id, job.id, task);
+        } else {
+            self.waiting.push_back((run.id, job.id, task));
+        }
+    }
+
+    fn send(&mut self, run: RunId, job: u64, task: RunTask) {
+        let Some(host) = &self.current else { return };
+        host.outbox.run(run, job, &task);
+        self.runs.insert(run, With { host: host.id, task, asked: None });
+    }
+
+    pub(super) fn stop(&mut self, run: RunId, how: StopHow) {
+        if let Some(at) = self.waiting.iter().position(|it| it.0 == run) {
+            self.waiting.remove(at);
+            return self.tell(run, Outcome::Stopped);
+        }
+        let Some(with) = self.runs.get_mut(&run) else { return };
+        let id = with.host;
+        let hosts = self.current.iter().chain(&self.leaving);
+        let Some(host) = hosts.into_iter().find(|it| it.id == id) else { return };
+        match how {
+            StopHow::Term => {
+                with.asked.get_or_insert_with(Instant::now);
+                host.outbox.say(&ToHost::Stop(run));
+                // An answer to this says that the loop is alive.
+                host.outbox.say(&ToHost::Ping(0));
+            }
+            StopHow::Kill => {
+                let heard = self.last_heard.get(&id).copied();
+                if with.asked.is_some_and(|asked| heard.is_none_or(|heard| heard < asked)) {
+                    let path = shown(&with.task.event.pathname).to_string();
+                    ::log::error!("Python is ended: the task for {path} blocks it");
+                    host.kill();
+                    // Its end is that of all its runs, of this too.
+                    return;
+                }
+                host.outbox.ended();
+                self.runs.remove(&run);
+                self.tell(run, Outcome::Stopped);
+            }
+        }
+    }
+
+    /// A host says that a run has ended.
+    pub(crate) fn ended(&mut self, host: HostId, run: RunId, how: How) {
+        // One that is not known was left to itself before.
+        let Some(with) = self.runs.get(&run).filter(|it| it.host == host) else { return };
+        let outcome = match how {
+            How::Done(text) => Outcome::Done(text),
+            How::Failed(text) => Outcome::Failed(text),
+            How::Cancelled if with.asked.is_some() => Outcome::Stopped,
+            How::Cancelled => Outcome::Failed("it was cancelled".to_owned()),
+        };
+        self.runs.remove(&run);
+        if let Some(live) = self.current.iter().chain(&self.leaving).find(|it| it.id == host) {
+            live.outbox.ended();
+        }
+        self.tell(run, outcome);
+    }
+
+    /// The path that a run is about, for messages.
+    pub(crate) fn path_of(&self, run: RunId) -> Option<&[u8]> {
+        self.runs.get(&run).map(|it| &*it.task.event.pathname)
+    }
+
+    /// Takes in that a host has gone, and its runs with it. `None`: that was known.
+    pub(crate) fn gone(&mut self, id: HostId) -> Option<Gone> {
+        let was_current = self.current.as_ref().is_some_and(|it| it.id == id);
+        let host = if was_current {
+            log::set_forward(None);
+            self.current.take()
+        } else {
+            let at = self.leaving.iter().position(|it| it.id == id);
+            at.map(|at| self.leaving.swap_remove(at))
+        }?;
+        self.last_heard.remove(&id);
+        let lived = host.since.elapsed();
+        let how = host.post_mortem();
+        let lost = self.runs.extract_if(.., |_, it| it.host == id).collect::<Vec<_>>();
+        for (run, with) in lost {
+            let outcome = match with.asked {
+                Some(_) => Outcome::Stopped,
+                None => Outcome::Failed(format!("Python has ended ({how})")),
+            };
+            self.tell(run, outcome);
+        }
+        self.calls.retain(|_, it| it.host != id);
+        Some(Gone { was_current, how, lived })
+    }
+
+    /// Takes in a call of a host's code; the run that answers it has this name.
+    pub(super) fn call(
+        &mut self,
+        host: HostId,
+        number: u64,
+        logname: &Arc<str>,
+        task: RunTask,
+    ) -> RunId {
+        let run = RunId(CALLS | self.next_call);
+        self.next_call += 1;
+        self.calls.insert(run, Call { host, number, logname: Arc::clone(logname), task });
+        run
+    }
+
+    /// Answers a call with the outcome of its run. `false`: it is no such run.
+    pub(crate) fn answer(&mut self, run: RunId, outcome: &Outcome) -> bool {
+        if run.0 & CALLS == 0 {
+            return false;
+        }
+        if let Some(Call { host, number, logname, task }) = self.calls.remove(&run) {
+            let level = if outcome.is_done() { Level::Info } else { Level::Error };
+            log::message(level, &logname, task.id, &task.event.pathname, outcome);
+            self.reply(host, number, outcome.is_done(), &outcome.to_string());
+        }
+        true
+    }
+
+    /// Answers a call.
+    pub(crate) fn reply(&self, host: HostId, number: u64, ok: bool, text: &str) {
+        if let Some(live) = self.current.iter().chain(&self.leaving).find(|it| it.id == host) {
+            live.outbox.say(&ToHost::Done(number, ok, text));
+        }
+    }
+
+    /// Ends all hosts.
+    pub(crate) async fn end(self) {
+        log::set_forward(None);
+        for host in self.current.into_iter().chain(self.leaving) {
+            host.end().await;
+        }
+    }
+
+    fn tell(&self, run: RunId, outcome: Outcome) {
+        // Nobody listens when the daemon has stopped.
+        let _ = self.done.send((run, outcome));
+    }
+}
+
+/// A task id as it is shown; what is none is that of no task.
+pub(crate) fn task_id(text: Option<&str>) -> TaskId {
+    let digits: String = text.unwrap_or_default().chars().filter(|it| *it != '-').collect();
+    TaskId(u128::from_str_radix(&digits, 16).unwrap_or_default())
+}

@@ -1,0 +1,281 @@
+//! A host that runs: what it is told, and what it says.
+//!
+//! A task of the loop's runtime reads and writes the link. What is to be said is put into an
+//! [`Outbox`], which never waits; what was said goes through a bounded channel to the loop, so
+//! that a host that chatters is held up by its own socket.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use pyinotifyd_core::task::{RunId, RunTask};
+use tokio::{
+    net::UnixStream,
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{
+    start::{Connected, Process},
+    wire::{Decoder, Frames, FromHost, ToHost},
+};
+use crate::json::Value;
+
+/// With more waiting for it than this, a host gets no records of the log.
+const LOG_BACKLOG: usize = 8 << 20;
+
+/// A host that has tasks and has said nothing for so long is asked whether it is alive, and given
+/// as long for the answer.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Names a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct HostId(pub(crate) u64);
+
+/// What is heard of a host.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// It said something.
+    Said(Vec<FromHost>),
+    /// It has tasks, and does not answer.
+    Silent(Duration),
+    /// It has gone, or said what cannot be understood; `Some` has the words for that.
+    Gone(Option<String>),
+}
+
+/// Where all hosts are heard.
+pub(crate) type Inbox = mpsc::Sender<(HostId, Heard)>;
+
+/// A host that runs. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// Its name.
+    pub(crate) id: HostId,
+    /// What is to be said to it.
+    pub(crate) outbox: Arc<Outbox>,
+    /// Its own words for what config.py built.
+    pub(crate) description: Value,
+    /// Since when it runs.
+    pub(crate) since: Instant,
+    process: Process,
+    serve: JoinHandle<()>,
+}
+
+impl Live {
+    /// Takes over a host, on the tokio runtime that this is called from.
+    ///
+    /// # Errors
+    ///
+    /// The link cannot be watched.
+    pub(crate) fn new(id: HostId, host: Connected, inbox: Inbox) -> io::Result<Self> {
+        let Connected { process, link, decoder, said, description, .. } = host;
+        link.set_nonblocking(true)?;
+        let link = UnixStream::from_std(link)?;
+        let outbox = Arc::new(Outbox::default());
+        let server = Server { id, link, decoder, outbox: Arc::clone(&outbox), inbox };
+        let serve = tokio::spawn(server.serve(said));
+        Ok(Self { id, outbox, description, since: Instant::now(), process, serve })
+    }
+
+    /// Ends what hangs.
+    pub(crate) fn kill(&self) {
+        // It is ours and not reaped: there is nothing that could fail.
+        let _ = self.process.0.kill_group();
+    }
+
+    /// Closes its link, waits a moment until it has ended, then ends it.
+    pub(crate) async fn end(self) {
+        self.serve.abort();
+        // Only then is the link closed.
+        let _ = self.serve.await;
+        self.process.end();
+    }
+
+    /// How it ended.
+    pub(crate) fn post_mortem(self) -> String {
+        self.serve.abort();
+        self.process.post_mortem()
+    }
+}
+
+/// What is to be said to a host.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    frames: Mutex<Frames>,
+    wake: Notify,
+    /// How many runs are with the host.
+    active: AtomicUsize,
+}
+
+impl Outbox {
+    fn frames(&self) -> MutexGuard<'_, Frames> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something.
+    pub(crate) fn say(&self, message: &ToHost<'_>) {
+        self.frames().push(message);
+        self.wake.notify_one();
+    }
+
+    /// Has a job run.
+    pub(crate) fn run(&self, run: RunId, job: u64, task: &RunTask) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.say(&ToHost::Run(run, job, task));
+    }
+
+    /// Takes in that a run is not with the host any more.
+    pub(crate) fn ended(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Hands over a record of the log, if the host is not too far behind.
+    pub(crate) fn log(
+        &self,
+        (level, logname): (u32, &str),
+        message: &dyn fmt::Display,
+        at: Duration,
+        task: Option<&dyn fmt::Display>,
+    ) -> bool {
+        let mut frames = self.frames();
+        if frames.len() > LOG_BACKLOG {
+            return false;
+        }
+        frames.push(&ToHost::Log(level, logname, message, at.as_secs_f64(), task));
+        drop(frames);
+        self.wake.notify_one();
+        true
+    }
+
+    fn take(&self) -> Vec<u8> {
+        self.frames().take()
+    }
+}
+
+struct Server {
+    id: HostId,
+    link: UnixStream,
+    decoder: Decoder,
+    outbox: Arc<Outbox>,
+    inbox: Inbox,
+}
+
+/// What a [`Server`] knows of how lively its host is.
+enum Pulse {
+    /// It has nothing to do.
+    Idle,
+    /// It has tasks, and was last heard, or given the first of them, at this time.
+    Busy(Instant),
+    /// It was asked at this time.
+    Asked(Instant),
+    /// It has not answered since this time, and that was told.
+    Silent,
+}
+
+impl Server {
+    async fn serve(mut self, said: Vec<FromHost>) {
+        if !said.is_empty() && self.tell(Heard::Said(said)).await.is_err() {
+            return;
+        }
+        let why = match self.converse().await {
+            // The loop has ended.
+            Err(None) => return,
+            Err(Some(why)) => Some(why),
+            Ok(()) => None,
+        };
+        let _ = self.tell(Heard::Gone(why)).await;
+    }
+
+    async fn tell(&self, heard: Heard) -> Result<(), ()> {
+        self.inbox.send((self.id, heard)).await.map_err(|_| ())
+    }
+
+    /// Until the host closes its end. The error is what it did wrong; `None`: nobody listens.
+    async fn converse(&mut self) -> Result<(), Option<String>> {
+        let mut writing: (Vec<u8>, usize) = (Vec::new(), 0);
+        let mut buffer = vec![0; 64 << 10];
+        let (mut pulse, mut asked) = (Pulse::Idle, 0);
+        // What came with the document.
+        self.decode().await?;
+        loop {
+            let due = match pulse {
+                Pulse::Idle | Pulse::Silent => None,
+                Pulse::Busy(since) | Pulse::Asked(since) => Some(since + QUIET),
+            };
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let has_written = writing.1 == writing.0.len();
+            tokio::select! {
+                ready = self.link.readable() => {
+                    let _ = ready;
+                    match self.link.try_read(&mut buffer) {
+                        Ok(0) => return Ok(()),
+                        Ok(read) => {
+                            self.decoder.push(&buffer[..read]);
+                            self.decode().await?;
+                            pulse = self.beat();
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                        Err(_) => return Ok(()),
+                    }
+                }
+                () = self.outbox.wake.notified(), if has_written => {
+                    writing = (self.outbox.take(), 0);
+                    if matches!(pulse, Pulse::Idle) {
+                        pulse = self.beat();
+                    }
+                }
+                ready = self.link.writable(), if !has_written => {
+                    let _ = ready;
+                    match self.link.try_write(&writing.0[writing.1..]) {
+                        Ok(wrote) => writing.1 += wrote,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                        // What it still had to say is read, then its end is met.
+                        Err(_) => writing = (Vec::new(), 0),
+                    }
+                }
+                () = timer => pulse = match pulse {
+                    Pulse::Busy(_) if matches!(self.beat(), Pulse::Idle) => Pulse::Idle,
+                    Pulse::Busy(_) => {
+                        asked += 1;
+                        self.outbox.say(&ToHost::Ping(asked));
+                        Pulse::Asked(Instant::now())
+                    }
+                    _ => {
+                        self.tell(Heard::Silent(2 * QUIET)).await.map_err(|()| None)?;
+                        Pulse::Silent
+                    }
+                },
+            }
+        }
+    }
+
+    fn beat(&self) -> Pulse {
+        match self.outbox.active.load(Ordering::Relaxed) {
+            0 => Pulse::Idle,
+            _ => Pulse::Busy(Instant::now()),
+        }
+    }
+
+    async fn decode(&mut self) -> Result<(), Option<String>> {
+        loop {
+            match self.decoder.frame() {
+                Ok(None) => return Ok(()),
+                Ok(Some(messages)) => {
+                    self.tell(Heard::Said(messages)).await.map_err(|()| None)?;
+                }
+                Err(error) => return Err(Some(error.to_string())),
+            }
+        }
+    }
+}

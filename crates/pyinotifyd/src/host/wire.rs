@@ -1,0 +1,394 @@
+//! What is said over the link between the daemon and a host, as types and as bytes.
+//!
+//! A frame is a length (`u32`, little endian) and a JSON array of messages; a message is an array
+//! that begins with its type. Neither side trusts the other: a frame that is longer than
+//! [`LONGEST`], or no JSON, or holds a message that is not as it should be, is an error, and then
+//! the host is not listened to any more.
+
+use std::{collections::BTreeMap, fmt, io::Write};
+
+use pyinotifyd_core::{
+    event::{Event, Mask, Origin},
+    record::Wd,
+    task::{OrderKind, RunId, RunTask},
+};
+
+use crate::json::{self, Value};
+
+/// The most bytes in a frame.
+pub(crate) const LONGEST: usize = 64 << 20;
+
+/// The version of what is said.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// What a host says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum FromHost {
+    /// The first message.
+    Hello {
+        /// As its interpreter names it: `3.11.7`.
+        python: String,
+    },
+    /// What config.py built.
+    Document(Value),
+    /// What is wrong with config.py.
+    Refused(Vec<Value>),
+    /// A run has ended.
+    Ended(RunId, How),
+    /// Code asks something of a scheduler.
+    Order {
+        /// What.
+        kind: OrderKind,
+        /// Of whom.
+        scheduler: String,
+        /// Why.
+        event: Event,
+    },
+    /// Code wants the rules of a scheduler to be applied now.
+    Files {
+        /// What the answer is known by.
+        call: u64,
+        /// Whose rules.
+        scheduler: String,
+        /// To what.
+        event: Event,
+        /// The task that asks.
+        task: Option<String>,
+    },
+    /// A record for the log.
+    Log(Line),
+    /// How `logging` is configured.
+    Logging(Logging),
+    /// A task holds the loop.
+    Blocked {
+        /// Which, if that is known.
+        run: Option<RunId>,
+        /// For how long.
+        seconds: f64,
+        /// Where it is.
+        stack: String,
+    },
+    /// The loop is alive.
+    Pong(u64),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// The job returned.
+    Done(Option<String>),
+    /// The job raised.
+    Failed(String),
+    /// The job gave way.
+    Cancelled,
+}
+
+/// A record that Python made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Line {
+    /// A number of Python's: 20 is INFO.
+    pub(crate) level: u32,
+    /// Who says it.
+    pub(crate) logname: String,
+    /// What, in one line or several.
+    pub(crate) text: Vec<u8>,
+    /// When, in seconds since 1970-01-01 00:00 UTC.
+    pub(crate) created: f64,
+}
+
+/// How `logging` is configured, as far as the daemon's records are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Logging {
+    /// The level of each logger that has one; `""` is the root.
+    pub(crate) levels: BTreeMap<Box<str>, u32>,
+    /// Whether the default handler is there, as it was.
+    pub(crate) stderr: bool,
+    /// The loggers that have handlers of their own.
+    pub(crate) forward: Vec<Box<str>>,
+}
+
+/// A host said something that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it said what cannot be understood: {0}")]
+pub(crate) struct WireError(String);
+
+/// Makes messages of bytes, however they come.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    bytes: Vec<u8>,
+    /// How many of them were decoded.
+    at: usize,
+}
+
+impl Decoder {
+    /// Takes what was read.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.at > 0 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The messages of the next frame, if all of it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`].
+    pub(crate) fn frame(&mut self) -> Result<Option<Vec<FromHost>>, WireError> {
+        let Some((length, rest)) = self.bytes[self.at..].split_first_chunk() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > LONGEST {
+            return Err(WireError(format!("a frame of {length} bytes")));
+        }
+        let Some(text) = rest.get(..length) else { return Ok(None) };
+        let frame = Value::parse(text).map_err(|error| WireError(error.to_string()))?;
+        self.at += 4 + length;
+        let messages = frame.list().ok_or_else(|| WireError("a frame that is no array".into()))?;
+        messages.iter().map(message).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+fn message(value: &Value) -> Result<FromHost, WireError> {
+    let items = value.list().unwrap_or_default();
+    let word = items.first().and_then(Value::text).unwrap_or_default();
+    read(&word, items.get(1..).unwrap_or_default())
+        .ok_or_else(|| WireError(format!("a message `{}`", word.escape_default())))
+}
+
+fn read(word: &str, items: &[Value]) -> Option<FromHost> {
+    let maybe = |it: &Value| it.text().filter(|it| !it.is_empty());
+    Some(match (word, items) {
+        ("hello", [about]) => {
+            if about.get("protocol")?.int::<u32>()? != PROTOCOL {
+                return None;
+            }
+            FromHost::Hello { python: about.get("python")?.text()? }
+        }
+        ("document", [document]) => FromHost::Document(document.clone()),
+        ("refused", [said]) => FromHost::Refused(said.list()?.to_vec()),
+        ("ended", [run, status, text]) => {
+            let how = match status.bytes()? {
+                b"done" => How::Done(maybe(text)),
+                b"failed" => How::Failed(maybe(text).unwrap_or_else(|| "failed".to_owned())),
+                b"cancelled" => How::Cancelled,
+                _ => return None,
+            };
+            FromHost::Ended(RunId(run.int()?), how)
+        }
+        ("order", [kind, scheduler, about, subject]) => FromHost::Order {
+            kind: match kind.bytes()? {
+                b"schedule" => OrderKind::Schedule,
+                b"cancel" => OrderKind::Cancel,
+                _ => return None,
+            },
+            scheduler: scheduler.text()?,
+            event: Event { subject: subject.bytes().map(Into::into), ..event(about)? },
+        },
+        ("files", [call, scheduler, about, task]) => FromHost::Files {
+            call: call.int()?,
+            scheduler: scheduler.text()?,
+            event: event(about)?,
+            task: task.text(),
+        },
+        ("log", [level, logname, text, created, _]) => FromHost::Log(Line {
+            level: level_of(level)?,
+            logname: logname.text()?,
+            text: text.bytes()?.to_owned(),
+            created: created.float()?,
+        }),
+        ("logging", [about]) => FromHost::Logging(logging(about)?),
+        ("blocked", [run, seconds, stack]) => FromHost::Blocked {
+            run: run.int().map(RunId),
+            seconds: seconds.float()?,
+            stack: stack.text()?,
+        },
+        ("pong", [number]) => FromHost::Pong(number.int()?),
+        _ => return None,
+    })
+}
+
+/// A level: any number in Python; below zero none is.
+fn level_of(value: &Value) -> Option<u32> {
+    match value {
+        Value::Int(level) => Some(u32::try_from(*level).unwrap_or(if *level < 0 { 0 } else { u32::MAX })),
+        _ => None,
+    }
+}
+
+fn logging(about: &Value) -> Option<Logging> {
+    let Value::Map(levels) = about.get("levels")? else { return None };
+    let levels = levels.iter().map(|(name, level)| {
+        Some((String::from_utf8_lossy(name).into(), level_of(level)?))
+    });
+    let forward = about.get("forward")?.list()?.iter();
+    Some(Logging {
+        levels: levels.collect::<Option<_>>()?,
+        stderr: about.get("stderr")?.bool()?,
+        forward: forward.map(|it| it.text().map(Into::into)).collect::<Option<_>>()?,
+    })
+}
+
+/// An event that code has made, or changed, or passes on. What is missing in it is made up.
+fn event(about: &Value) -> Option<Event> {
+    let mask = Mask(about.get("mask")?.int()?);
+    let path = |name| Some(about.get(name)?.bytes()?.into());
+    let pathname: std::sync::Arc<[u8]> = path("pathname")?;
+    let name = about.get("name").and_then(Value::bytes).unwrap_or_default();
+    let name_len = if pathname.ends_with(name) { name.len() } else { 0 };
+    let origin = about.get("origin").and_then(Value::text);
+    let all = [Origin::Live, Origin::Scan, Origin::Recovered];
+    Some(Event {
+        event_type: mask.event_type()?,
+        mask,
+        is_dir: mask.is_dir(),
+        src_pathname: path("src_pathname"),
+        name_len: u16::try_from(name_len).unwrap_or(0),
+        root_len: 0,
+        wd: Wd(about.get("wd").and_then(Value::int).unwrap_or(-1)),
+        cookie: about.get("cookie").and_then(Value::int).unwrap_or(0),
+        origin: all.into_iter().find(|it| Some(it.name()) == origin.as_deref())
+            .unwrap_or(Origin::Live),
+        pathname,
+        subject: None,
+    })
+}
+
+/// What a host is told.
+#[derive(Clone, Copy)]
+pub(crate) enum ToHost<'a> {
+    /// The first frame.
+    Start {
+        /// Modules by name: the text, and whether it is a package.
+        modules: &'a [(&'a str, &'a str, bool)],
+        /// The path of config.py.
+        config: &'a [u8],
+        /// `--debug`.
+        debug: bool,
+    },
+    /// Run a job.
+    Run(RunId, u64, &'a RunTask),
+    /// Cancel a run.
+    Stop(RunId),
+    /// A record for Python's handlers: level, logname, message, seconds since 1970, task.
+    Log(u32, &'a str, &'a dyn fmt::Display, f64, Option<&'a dyn fmt::Display>),
+    /// The answer to [`FromHost::Files`]: whether it went well, and what happened.
+    Done(u64, bool, &'a str),
+    /// Is the loop alive?
+    Ping(u64),
+    /// No more runs come.
+    End,
+}
+
+impl ToHost<'_> {
+    /// Appends the message, in nothing but ASCII.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let number = |out: &mut Vec<u8>, text: fmt::Arguments<'_>| {
+            out.write_fmt(text).expect("a Vec takes all");
+        };
+        match *self {
+            Self::Start { modules, config, debug } => {
+                number(out, format_args!("[\"start\",{{\"protocol\":{PROTOCOL},\"modules\":{{"));
+                for (at, (name, source, package)) in modules.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { "," };
+                    number(out, format_args!("{comma}\"{name}\":{{\"source\":"));
+                    json::bytes(out, source.as_bytes());
+                    number(out, format_args!(",\"package\":{package}}}"));
+                }
+                out.extend_from_slice(b"},\"config\":");
+                json::bytes(out, config);
+                let version = env!("CARGO_PKG_VERSION");
+                number(out, format_args!(",\"debug\":{debug},\"version\":\"{version}\"}}]"));
+            }
+            Self::Run(run, job, task) => {
+                number(out, format_args!("[\"run\",{},{job},\"{}\",", run.0, task.id));
+                write_event(out, &task.event);
+                number(out, format_args!(",{}]", task.attempt));
+            }
+            Self::Stop(run) => number(out, format_args!("[\"stop\",{}]", run.0)),
+            Self::Log(level, logname, message, created, task) => {
+                number(out, format_args!("[\"log\",{level},"));
+                json::bytes(out, logname.as_bytes());
+                out.push(b',');
+                json::bytes(out, message.to_string().as_bytes());
+                match task {
+                    Some(task) => number(out, format_args!(",{created:.6},\"{task}\"]")),
+                    None => number(out, format_args!(",{created:.6},null]")),
+                }
+            }
+            Self::Done(call, ok, text) => {
+                number(out, format_args!("[\"done\",{call},{ok},"));
+                json::bytes(out, text.as_bytes());
+                out.push(b']');
+            }
+            Self::Ping(count) => number(out, format_args!("[\"ping\",{count}]")),
+            Self::End => out.extend_from_slice(b"[\"end\"]"),
+        }
+    }
+}
+
+fn write_event(out: &mut Vec<u8>, event: &Event) {
+    let mask = event.mask;
+    write!(out, "{{\"mask\":{},\"wd\":{},\"path\":", mask.0, event.wd.0).expect("a Vec takes all");
+    json::bytes(out, event.path());
+    out.extend_from_slice(b",\"name\":");
+    json::bytes(out, event.name());
+    out.extend_from_slice(b",\"pathname\":");
+    json::bytes(out, &event.pathname);
+    if mask.intersects(Mask(0xc0)) {
+        write!(out, ",\"cookie\":{}", event.cookie).expect("a Vec takes all");
+    }
+    if let Some(src) = &event.src_pathname {
+        out.extend_from_slice(b",\"src_pathname\":");
+        json::bytes(out, src);
+    }
+    write!(out, ",\"origin\":\"{}\"}}", event.origin.name()).expect("a Vec takes all");
+}
+
+/// Frames of messages, in their order. A frame is begun as soon as the one before has enough.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    bytes: Vec<u8>,
+    /// Where the frame that messages are added to begins; `None`: there is none.
+    open: Option<usize>,
+}
+
+/// A frame with more than this is not added to.
+const ENOUGH: usize = 256 << 10;
+
+impl Frames {
+    /// Appends a message.
+    pub(crate) fn push(&mut self, message: &ToHost<'_>) {
+        if self.open.is_some_and(|it| self.bytes.len() - it > ENOUGH) {
+            self.close();
+        }
+        match self.open {
+            Some(_) => self.bytes.push(b','),
+            None => {
+                self.open = Some(self.bytes.len());
+                self.bytes.extend_from_slice(b"\0\0\0\0[");
+            }
+        }
+        message.write(&mut self.bytes);
+    }
+
+    fn close(&mut self) {
+        let Some(start) = self.open.take() else { return };
+        self.bytes.push(b']');
+        let length = u32::try_from(self.bytes.len() - start - 4).expect("a frame is not that long");
+        self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// All that was pushed, to be sent.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.close();
+        std::mem::take(&mut self.bytes)
+    }
+}
