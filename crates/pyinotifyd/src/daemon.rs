@@ -145,8 +145,11 @@ impl Source for Configuration {
     }
 
     fn describe(&self, description: &Value) -> Option<Arc<Plan>> {
-        let loaded =
-            self.good(host::start::redescribe(&self.file.path, description, &check::environment()))?;
+        let loaded = self.good(host::start::redescribe(
+            &self.file.path,
+            description,
+            &check::environment(),
+        ))?;
         Some(Arc::new(loaded.plan))
     }
 }

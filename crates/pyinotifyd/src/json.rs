@@ -108,9 +108,8 @@ impl Value {
             }
             b'{' => {
                 let Entries(entries) = serde_json::from_str(text)?;
-                let entries = entries
-                    .into_iter()
-                    .map(|(name, value)| Ok((name.0, Self::of(value, depth)?)));
+                let entries =
+                    entries.into_iter().map(|(name, value)| Ok((name.0, Self::of(value, depth)?)));
                 Self::Map(entries.collect::<Result<_, serde_json::Error>>()?)
             }
             _ => match serde_json::from_str(text) {

@@ -294,8 +294,7 @@ pub(crate) fn hosted(number: u32, logname: &str, bytes: &[u8], at: Duration) {
         let level = level_of_number(number);
         lines(bytes, |line| {
             let message = &shown(line);
-            let record =
-                Record { at, level, logname, task: None, path: None, name: None, message };
+            let record = Record { at, level, logname, task: None, path: None, name: None, message };
             logger.write_natively(&logger.settings(), &record);
         });
     }

@@ -14,6 +14,8 @@ mod examples;
 mod names;
 #[path = "daemon/overflow.rs"]
 mod overflow;
+#[path = "daemon/python.rs"]
+mod python;
 #[path = "daemon/reload.rs"]
 mod reload;
 #[path = "daemon/roots.rs"]

@@ -166,8 +166,8 @@ impl Hosted {
         }
         let Some(with) = self.runs.get_mut(&run) else { return };
         let id = with.host;
-        let hosts = self.current.iter().chain(&self.leaving);
-        let Some(host) = hosts.into_iter().find(|it| it.id == id) else { return };
+        let mut hosts = self.current.iter_mut().chain(&mut self.leaving);
+        let Some(host) = hosts.find(|it| it.id == id) else { return };
         match how {
             StopHow::Term => {
                 with.asked.get_or_insert_with(Instant::now);
@@ -178,9 +178,13 @@ impl Hosted {
             StopHow::Kill => {
                 let heard = self.last_heard.get(&id).copied();
                 if with.asked.is_some_and(|asked| heard.is_none_or(|heard| heard < asked)) {
-                    let path = shown(&with.task.event.pathname).to_string();
-                    ::log::error!("Python is ended: the task for {path} blocks it");
-                    host.kill();
+                    if host.kill() {
+                        let path = shown(&with.task.event.pathname).to_string();
+                        ::log::error!(
+                            "Python does not answer, and the task for {path} is to end: Python is \
+                             killed"
+                        );
+                    }
                     // Its end is that of all its runs, of this too.
                     return;
                 }

@@ -6,12 +6,7 @@
 //!
 //! Where the original has other defaults than config.toml, they are written out here.
 
-use std::{
-    collections::BTreeMap,
-    os::unix::ffi::OsStrExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use pyinotifyd_core::path::{normalize, shown};
 

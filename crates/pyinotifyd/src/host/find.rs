@@ -48,10 +48,9 @@ impl Clues {
         let variable = self.variable.as_deref().filter(|it| !it.is_empty()).map(Path::new);
         let named = self.named.as_deref().map(|it| (it, "--python"));
         if let Some((program, by)) = named.or(variable.map(|it| (it, "$PYINOTIFYD_PYTHON"))) {
-            return self.search(program.as_os_str()).ok_or_else(|| NoPython::NotThere {
-                program: program.to_owned(),
-                by,
-            });
+            return self
+                .search(program.as_os_str())
+                .ok_or_else(|| NoPython::NotThere { program: program.to_owned(), by });
         }
         let activated = self.virtual_env.as_deref().map(|it| Path::new(it).join("bin"));
         let own = self.program.clone().filter(|it| it.join("../pyvenv.cfg").exists());
@@ -67,7 +66,9 @@ impl Clues {
         if program.components().count() > 1 || program.has_root() {
             return Some(program.to_owned()).filter(|it| is_program(it));
         }
-        std::env::split_paths(self.path.as_deref()?).map(|it| it.join(name)).find(|it| is_program(it))
+        std::env::split_paths(self.path.as_deref()?)
+            .map(|it| it.join(name))
+            .find(|it| is_program(it))
     }
 }
 

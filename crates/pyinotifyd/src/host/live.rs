@@ -64,6 +64,7 @@ pub(crate) struct Live {
     /// Since when it runs.
     pub(crate) since: Instant,
     process: Process,
+    killed: bool,
     serve: JoinHandle<()>,
 }
 
@@ -80,13 +81,14 @@ impl Live {
         let outbox = Arc::new(Outbox::default());
         let server = Server { id, link, decoder, outbox: Arc::clone(&outbox), inbox };
         let serve = tokio::spawn(server.serve(said));
-        Ok(Self { id, outbox, description, since: Instant::now(), process, serve })
+        Ok(Self { id, outbox, description, since: Instant::now(), process, killed: false, serve })
     }
 
-    /// Ends what hangs.
-    pub(crate) fn kill(&self) {
+    /// Ends what hangs. `false`: that was done before.
+    pub(crate) fn kill(&mut self) -> bool {
         // It is ours and not reaped: there is nothing that could fail.
         let _ = self.process.0.kill_group();
+        !std::mem::replace(&mut self.killed, true)
     }
 
     /// Closes its link, waits a moment until it has ended, then ends it.

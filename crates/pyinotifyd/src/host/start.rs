@@ -127,10 +127,10 @@ pub(crate) fn load(
     let python = options.clues.follow().map_err(|error| {
         vec![file.mistake(error.to_string()).hint("name one with --python or $PYINOTIFYD_PYTHON")]
     })?;
-    let mut start = Start::spawn(&python).map_err(|error| {
-        mistake(format!("cannot start {}: {error}", python.display()))
-    })?;
-    let heard = start.introduce(path.as_os_str().as_bytes(), options.debug).and_then(|()| start.listen());
+    let mut start = Start::spawn(&python)
+        .map_err(|error| mistake(format!("cannot start {}: {error}", python.display())))?;
+    let heard =
+        start.introduce(path.as_os_str().as_bytes(), options.debug).and_then(|()| start.listen());
     let Heard { python, logging, document } = match heard {
         Ok(Answer::Document(heard)) => heard,
         Ok(Answer::Refused(said)) => {
@@ -140,7 +140,8 @@ pub(crate) fn load(
         Err(End::Late) => {
             let text = format!("it has not been read within {} s", PATIENCE.as_secs());
             return Err(vec![
-                file.mistake(text).hint("what takes long belongs in a task, not in the configuration"),
+                file.mistake(text)
+                    .hint("what takes long belongs in a task, not in the configuration"),
             ]);
         }
         Err(End::Odd(text)) => return Err(mistake(text)),
@@ -247,7 +248,8 @@ impl Start {
         let (mut version, mut how) = (String::new(), Logging::default());
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let frame = self.decoder.frame().map_err(|error| End::Odd(format!("Python: {error}")))?;
+            let frame =
+                self.decoder.frame().map_err(|error| End::Odd(format!("Python: {error}")))?;
             let Some(messages) = frame else {
                 let read = self.read(deadline, &mut buffer)?;
                 self.decoder.push(&buffer[..read]);
@@ -293,9 +295,8 @@ impl Start {
 
 /// `NAME=value`, without what is no business of tasks.
 fn variables() -> impl Iterator<Item = Vec<u8>> {
-    let kept = |name: &OsString| {
-        !env::NOT_FOR_TASKS.iter().any(|it| it.as_bytes() == name.as_bytes())
-    };
+    let kept =
+        |name: &OsString| !env::NOT_FOR_TASKS.iter().any(|it| it.as_bytes() == name.as_bytes());
     std::env::vars_os()
         .filter(move |(name, _)| kept(name))
         .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())

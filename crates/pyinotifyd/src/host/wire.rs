@@ -213,16 +213,18 @@ fn read(word: &str, items: &[Value]) -> Option<FromHost> {
 /// A level: any number in Python; below zero none is.
 fn level_of(value: &Value) -> Option<u32> {
     match value {
-        Value::Int(level) => Some(u32::try_from(*level).unwrap_or(if *level < 0 { 0 } else { u32::MAX })),
+        Value::Int(level) => {
+            Some(u32::try_from(*level).unwrap_or(if *level < 0 { 0 } else { u32::MAX }))
+        }
         _ => None,
     }
 }
 
 fn logging(about: &Value) -> Option<Logging> {
     let Value::Map(levels) = about.get("levels")? else { return None };
-    let levels = levels.iter().map(|(name, level)| {
-        Some((String::from_utf8_lossy(name).into(), level_of(level)?))
-    });
+    let levels = levels
+        .iter()
+        .map(|(name, level)| Some((String::from_utf8_lossy(name).into(), level_of(level)?)));
     let forward = about.get("forward")?.list()?.iter();
     Some(Logging {
         levels: levels.collect::<Option<_>>()?,
@@ -249,7 +251,9 @@ fn event(about: &Value) -> Option<Event> {
         root_len: 0,
         wd: Wd(about.get("wd").and_then(Value::int).unwrap_or(-1)),
         cookie: about.get("cookie").and_then(Value::int).unwrap_or(0),
-        origin: all.into_iter().find(|it| Some(it.name()) == origin.as_deref())
+        origin: all
+            .into_iter()
+            .find(|it| Some(it.name()) == origin.as_deref())
             .unwrap_or(Origin::Live),
         pathname,
         subject: None,

@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use pyinotifyd_core::{
     engine::Input,
     event::Event,
-    plan::{NamePattern, Plan, SchedulerId},
     path::{below, shown},
+    plan::{NamePattern, Plan, SchedulerId},
     task::{Order, OrderKind, RunTask},
 };
 use pyinotifyd_sys::time;
@@ -211,8 +211,7 @@ impl Loop {
                 match find(&plan, &scheduler) {
                     Some(id) => {
                         let event = placed(&plan, event);
-                        let task =
-                            RunTask { id: task_id(task.as_deref()), event, attempt: 1 };
+                        let task = RunTask { id: task_id(task.as_deref()), event, attempt: 1 };
                         self.actions.call((host, call), id, plan.scheduler(id), task);
                     }
                     None => self.actions.hosted.reply(host, call, false, "it is not in force"),

@@ -36,6 +36,21 @@ path = "@/sync"
 event_map = { IN_CREATE = "sync" }
 "#;
 
+/// The same in a config.py, and what tells of an event there. `@` stands for the folder.
+const PYTHON_HEAD: &str = r#"
+for name in ("sync", "quiet", "other"):
+    setLoglevel(WARNING, name)
+
+def _sync(event):
+    logging.getLogger("sync").warning("SYNC " + event.name)
+
+def seen(event):
+    src = getattr(event, "src_pathname", "")
+    logging.getLogger("quiet").warning(f"SEEN|{event.maskname}|{event.pathname}|{src}")
+
+_sync_watch = Watch("@/sync", {"IN_CREATE": _sync})
+"#;
+
 /// A folder of the test's own.
 pub(crate) struct World {
     dir: TempDir,
@@ -82,6 +97,15 @@ impl World {
         fs::write(self.path("config.toml"), text).unwrap();
     }
 
+    /// Writes `config.py`. What it watches is in `watches`, which may use `seen`, a plain function
+    /// that tells of an event.
+    pub(crate) fn configure_python(&self, config: &str) {
+        let end = "pyinotifyd = Pyinotifyd([_sync_watch] + watches, shutdown_timeout=10)";
+        let text = format!("{PYTHON_HEAD}\n{config}\n{end}\n");
+        let text = text.replace("@/", &format!("{}/", self.dir.path().to_str().unwrap()));
+        fs::write(self.path("config.py"), text).unwrap();
+    }
+
     /// A script that is run as `@/name` with `/bin/sh`.
     pub(crate) fn script(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
@@ -118,10 +142,31 @@ impl<'a> Daemon<'a> {
     /// Starts it with this configuration, and waits until it is ready.
     pub(crate) fn start(world: &'a World, config: &str) -> Self {
         world.configure(config);
+        Self::start_with(world, "config.toml")
+    }
+
+    /// The same with a config.py; `None`, said aloud, if there is no Python here.
+    pub(crate) fn start_python(world: &'a World, config: &str) -> Option<Self> {
+        let python = Command::new("python3").arg("-V").stdout(Stdio::null()).status();
+        if !python.is_ok_and(|it| it.success()) {
+            eprintln!("skipped: there is no python3 to run a config.py");
+            return None;
+        }
+        world.configure_python(config);
+        Some(Self::start_with(world, "config.py"))
+    }
+
+    fn start_with(world: &'a World, file: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pyinotifyd"));
-        command.arg("run").arg("-c").arg(world.path("config.toml"));
+        command.arg("run").arg("-c").arg(world.path(file));
         // What a service manager says to the tests is not said to it.
-        for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY", "LISTEN_FDS"] {
+        for name in [
+            "JOURNAL_STREAM",
+            "NOTIFY_SOCKET",
+            "STATE_DIRECTORY",
+            "LISTEN_FDS",
+            "PYINOTIFYD_PYTHON",
+        ] {
             command.env_remove(name);
         }
         let _start = starts::one();

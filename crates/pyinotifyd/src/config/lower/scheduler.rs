@@ -5,8 +5,8 @@ use std::{num::NonZeroUsize, time::Duration};
 use pyinotifyd_core::{
     path::shown,
     plan::{
-        Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, Output, Process, Retry, Scheduler,
-        Shell, User,
+        Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, Output, Process, Retry,
+        Scheduler, Shell, User,
     },
     time::Human,
 };
@@ -15,8 +15,8 @@ use super::{Lower, values::at_least_one};
 use crate::config::{
     diagnostic::Diagnostic,
     document::{
-        DocAccount, DocAction, DocBatch, DocBreaker, DocJob, DocLimit, DocProcess, DocRetry, DocScheduler,
-        DocSwitch, Maybe, Place, Spot,
+        DocAccount, DocAction, DocBatch, DocBreaker, DocJob, DocLimit, DocProcess, DocRetry,
+        DocScheduler, DocSwitch, Maybe, Place, Spot,
     },
     keys::{
         BATCH_INPUTS, BUSY, BatchKey, BreakerKey, OUTPUTS, RLIMITS, RetryKey, SchedulerKey as Key,
