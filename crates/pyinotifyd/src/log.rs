@@ -72,18 +72,31 @@ pub(crate) struct Governed {
     pub native: bool,
     /// The lognames that handlers of config.py want to hear of, with all below them.
     pub forward: Vec<Box<str>>,
+    /// The lognames whose records, with those of all below them, are written here only if they
+    /// come back.
+    pub apart: Vec<Box<str>>,
 }
 
 impl Governed {
     /// Whether config.py has handlers for this logname.
     fn forwards(&self, logname: &str) -> bool {
-        self.forward.iter().any(|it| it.is_empty() || ancestors(logname).any(|name| name == &**it))
+        covers(&self.forward, logname)
+    }
+
+    /// Whether records of this logname that config.py gets are written here, too.
+    fn writes(&self, logname: &str) -> bool {
+        self.native && !covers(&self.apart, logname)
     }
 
     fn level_of(&self, logname: &str) -> u32 {
         let own = ancestors(logname).chain([""]).find_map(|it| self.levels.get(it));
         own.copied().unwrap_or_else(|| number(Level::Info))
     }
+}
+
+/// Whether a logname, or one above it, is among these; `""` is above all.
+fn covers(names: &[Box<str>], logname: &str) -> bool {
+    names.iter().any(|it| it.is_empty() || ancestors(logname).any(|name| name == &**it))
 }
 
 /// A logname, and those above it: `a.b.c`, `a.b`, `a`.
@@ -422,7 +435,7 @@ impl Logger {
         if let Some(governed) = &settings.governed
             && governed.forwards(record.logname)
             && self.give(record)
-            && !governed.native
+            && !governed.writes(record.logname)
         {
             return;
         }

@@ -46,7 +46,8 @@ def takes_id(call):
     """Whether a callable wants the task's id beside the event."""
     try:
         parameters = inspect.signature(call).parameters.values()
-    except (TypeError, ValueError):
+    except Exception:
+        # Written in C, or with annotations that cannot be evaluated.
         return True
     if any(it.kind is it.VAR_POSITIONAL for it in parameters):
         return True

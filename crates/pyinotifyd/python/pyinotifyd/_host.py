@@ -6,6 +6,7 @@ The protocol is in docs/design/003-python-host.md of the daemon's sources.
 import asyncio
 import atexit
 import fcntl
+import gc
 import importlib.machinery
 import io
 import itertools
@@ -75,6 +76,9 @@ def main(link, start):
         _leave(1, MOMENT)
     if start.get("debug"):
         logging.getLogger().setLevel(logging.DEBUG)
+    # What is there now stays for good, and is not worth looking through again and again.
+    gc.collect()
+    gc.freeze()
     host = Host(_loop(loop), link, description, pyinotifyd, document,
                 start.get("blocked_after") or BLOCKED_AFTER)
     try:

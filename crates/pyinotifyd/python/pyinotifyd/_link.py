@@ -1,5 +1,6 @@
 """Frames to and from the daemon. What is waiting goes out as one frame, and nobody waits for it."""
 
+import gc
 import json
 import select
 import socket
@@ -46,10 +47,16 @@ class Frames:
         return messages
 
     def _frame(self, data):
+        # What is decoded is no garbage, and there may be much of it.
+        collects = gc.isenabled()
+        gc.disable()
         try:
             frame = _decode(data.decode())
         except (ValueError, RecursionError) as error:
             raise Broken(f"a frame of {len(data)} bytes is no JSON: {error}") from None
+        finally:
+            if collects:
+                gc.enable()
         if not isinstance(frame, list) or not all(
                 isinstance(it, list) and it and isinstance(it[0], str) for it in frame):
             raise Broken(f"a frame of {len(data)} bytes is no array of messages")

@@ -165,7 +165,7 @@ class Runs:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:
                     # User code cancels all tasks that there are. This is none of its.
-                    pass
+                    break
                 until = _now() + SLICE
         self._soon()
         self._check_idle()

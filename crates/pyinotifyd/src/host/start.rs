@@ -183,8 +183,8 @@ fn cwd(description: &Value) -> PathBuf {
 
 /// How the daemon logs when Python's `logging` says so.
 pub(crate) fn settings(logging: Logging) -> LogSettings {
-    let Logging { levels, stderr, forward } = logging;
-    let governed = Some(Governed { levels, native: stderr, forward });
+    let Logging { levels, stderr, forward, apart } = logging;
+    let governed = Some(Governed { levels, native: stderr, forward, apart });
     LogSettings { governed, ..LogSettings::default() }
 }
 

@@ -105,6 +105,8 @@ pub(crate) struct Logging {
     pub(crate) stderr: bool,
     /// The loggers that have handlers of their own.
     pub(crate) forward: Vec<Box<str>>,
+    /// The loggers of which Python decides where their records go, with all below them.
+    pub(crate) apart: Vec<Box<str>>,
 }
 
 /// A host said something that cannot be understood.
@@ -225,11 +227,14 @@ fn logging(about: &Value) -> Option<Logging> {
     let levels = levels
         .iter()
         .map(|(name, level)| Some((String::from_utf8_lossy(name).into(), level_of(level)?)));
-    let forward = about.get("forward")?.list()?.iter();
+    let names = |key| -> Option<Vec<Box<str>>> {
+        about.get(key)?.list()?.iter().map(|it| it.text().map(Into::into)).collect()
+    };
     Some(Logging {
         levels: levels.collect::<Option<_>>()?,
         stderr: about.get("stderr")?.bool()?,
-        forward: forward.map(|it| it.text().map(Into::into)).collect::<Option<_>>()?,
+        forward: names("forward")?,
+        apart: names("apart")?,
     })
 }
 
@@ -394,5 +399,192 @@ impl Frames {
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.close();
         std::mem::take(&mut self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use proptest::prelude::*;
+    use pyinotifyd_core::task::TaskId;
+
+    use super::*;
+
+    /// `value` with what is different each time (`"*"`) filled in with `"1"`, or `1` in a list.
+    fn filled(value: &Value, in_list: bool) -> Value {
+        match value {
+            Value::Text(text) if text == b"*" && in_list => Value::Int(1),
+            Value::Text(text) if text == b"*" => Value::Text(b"1".to_vec()),
+            Value::List(items) => Value::List(items.iter().map(|it| filled(it, true)).collect()),
+            Value::Map(entries) => Value::Map(
+                entries.iter().map(|(name, it)| (name.clone(), filled(it, false))).collect(),
+            ),
+            other => other.clone(),
+        }
+    }
+
+    /// The same with all names in order: an object's order means nothing.
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::List(items) => Value::List(items.iter().map(sorted).collect()),
+            Value::Map(entries) => {
+                let mut entries: Vec<_> =
+                    entries.iter().map(|(name, it)| (name.clone(), sorted(it))).collect();
+                entries.sort_by(|one, other| one.0.cmp(&other.0));
+                Value::Map(entries)
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn written(message: &ToHost<'_>) -> Value {
+        let mut frames = Frames::default();
+        frames.push(message);
+        let bytes = frames.take();
+        let (length, text) = bytes.split_first_chunk().unwrap();
+        assert_eq!(u32::from_le_bytes(*length) as usize, text.len());
+        assert!(text.is_ascii());
+        Value::parse(text).unwrap().list().unwrap()[0].clone()
+    }
+
+    /// What a message of the daemon's in a transcript would be if this daemon wrote it.
+    fn rewritten(items: &[Value]) -> Value {
+        let text = |it: &Value| it.text().unwrap();
+        match (text(&items[0]).as_str(), &items[1..]) {
+            ("run", [run, job, _, about, attempt]) => {
+                let attempt = attempt.int().unwrap();
+                let event = event(about).unwrap().into();
+                let task = RunTask { id: TaskId(0), event, attempt };
+                written(&ToHost::Run(RunId(run.int().unwrap()), job.int().unwrap(), &task))
+            }
+            ("stop", [run]) => written(&ToHost::Stop(RunId(run.int().unwrap()))),
+            ("log", [level, logname, message, created, task]) => {
+                let task = task.text();
+                written(&ToHost::Log(
+                    level.int().unwrap(),
+                    &text(logname),
+                    &text(message),
+                    created.float().unwrap(),
+                    task.as_ref().map(|it| it as _),
+                ))
+            }
+            ("done", [call, ok, said]) => {
+                written(&ToHost::Done(call.int().unwrap(), ok.bool().unwrap(), &text(said)))
+            }
+            ("ping", [count]) => written(&ToHost::Ping(count.int().unwrap())),
+            ("end", []) => written(&ToHost::End),
+            (word, _) => panic!("nobody says {word}"),
+        }
+    }
+
+    /// The same transcripts are played to the host, by its own tests.
+    #[test]
+    fn transcripts_are_what_is_said_and_understood() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/protocol");
+        let (mut understood, mut said) = (0, 0);
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|it| it != "jsonl") {
+                continue;
+            }
+            for line in fs::read_to_string(&path).unwrap().lines() {
+                let line = Value::parse(line.as_bytes()).unwrap();
+                let message = line.get("message").unwrap();
+                let items = message.list().unwrap();
+                if line.get("to").unwrap().text().unwrap() == "daemon" {
+                    let heard = super::message(&filled(message, false));
+                    heard.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                    understood += 1;
+                } else if items[0].text().unwrap() != "start" {
+                    let mut expected = items.to_vec();
+                    if items[0].text().unwrap() == "run" {
+                        expected[3] = Value::Text(TaskId(0).to_string().into());
+                    }
+                    let (ours, theirs) =
+                        (sorted(&rewritten(items)), sorted(&Value::List(expected)));
+                    assert_eq!(ours, theirs, "{}", path.display());
+                    said += 1;
+                }
+            }
+        }
+        assert!(understood > 20 && said > 10, "{understood} understood, {said} said");
+    }
+
+    #[test]
+    fn a_frame_may_come_in_any_pieces() {
+        let text = br#"[["pong", 7], ["ended", 1, "failed", "ValueError: \udcff"]]"#;
+        let mut bytes = Vec::from(u32::try_from(text.len()).unwrap().to_le_bytes());
+        bytes.extend_from_slice(text);
+        let twice = [&bytes[..], &bytes].concat();
+        for size in 1..=twice.len() {
+            let (mut decoder, mut heard) = (Decoder::default(), Vec::new());
+            for piece in twice.chunks(size) {
+                decoder.push(piece);
+                while let Some(frame) = decoder.frame().unwrap() {
+                    heard.extend(frame);
+                }
+            }
+            assert_eq!(heard.len(), 4);
+            assert_eq!(heard[2], FromHost::Pong(7));
+            let text = "ValueError: \u{fffd}".to_owned();
+            assert_eq!(heard[3], FromHost::Ended(RunId(1), How::Failed(text)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        let refused = [
+            "{}",
+            "[1]",
+            "[[]]",
+            "[[\"pong\"]]",
+            "[[\"pong\", -1]]",
+            "[[\"nothing\"]]",
+            "[",
+            "[[\"hello\", {\"protocol\": 2, \"python\": \"3\"}]]",
+            "[[\"order\", \"schedule\", \"s\", {\"mask\": 0, \"pathname\": \"/w\"}, null]]",
+        ];
+        for text in refused {
+            let mut decoder = Decoder::default();
+            decoder.push(&u32::try_from(text.len()).unwrap().to_le_bytes());
+            decoder.push(text.as_bytes());
+            assert!(decoder.frame().is_err(), "{text}");
+        }
+        let mut decoder = Decoder::default();
+        decoder.push(&u32::MAX.to_le_bytes());
+        assert!(decoder.frame().is_err());
+    }
+
+    #[test]
+    fn a_long_backlog_is_several_frames() {
+        let mut frames = Frames::default();
+        let text = "x".repeat(100_000);
+        for count in 0..10 {
+            frames.push(&ToHost::Done(count, true, &text));
+        }
+        let (bytes, mut at, mut lengths) = (frames.take(), 0, Vec::new());
+        while let Some(length) = bytes[at..].first_chunk() {
+            let length = u32::from_le_bytes(*length) as usize;
+            let frame = Value::parse(&bytes[at + 4..at + 4 + length]).unwrap();
+            lengths.push(frame.list().unwrap().len());
+            at += 4 + length;
+        }
+        assert_eq!((at, lengths), (bytes.len(), vec![3, 3, 3, 1]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in any::<Vec<u8>>(), json in "[\\[\\]{}\",:0-9a-z ]{0,64}") {
+            for bytes in [bytes.clone(), json.clone().into_bytes()] {
+                let mut decoder = Decoder::default();
+                decoder.push(&u32::try_from(bytes.len()).unwrap().to_le_bytes());
+                decoder.push(&bytes);
+                let _ = decoder.frame();
+                let mut decoder = Decoder::default();
+                decoder.push(&bytes);
+                let _ = decoder.frame();
+            }
+        }
     }
 }

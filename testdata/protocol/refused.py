@@ -1,0 +1,4 @@
+w = Watch("/w", {})
+old = PyinotifydConfig([w])
+
+ShellScheduler("true", dely=3)
