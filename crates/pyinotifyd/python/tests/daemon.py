@@ -54,14 +54,13 @@ class Host:
         self.link, theirs = socket.socketpair()
         self.link.settimeout(GUARD)
         self.folder = folder
-        self.stdout = open(os.path.join(folder, "stdout"), "w+b")
-        self.stderr = open(os.path.join(folder, "stderr"), "w+b")
         with open(os.path.join(PACKAGE, "bootstrap.py"), encoding="utf-8") as file:
             bootstrap = file.read()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", bootstrap], stdin=theirs, stdout=self.stdout,
-            stderr=self.stderr, start_new_session=True, cwd=cwd,
-            env={**os.environ, **(env or {})})
+        with open(os.path.join(folder, "stdout"), "wb") as stdout, \
+                open(os.path.join(folder, "stderr"), "wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", bootstrap], stdin=theirs, stdout=stdout, stderr=stderr,
+                start_new_session=True, cwd=cwd, env={**os.environ, **(env or {})})
         theirs.close()
         #: All messages in their order, and how many of them were looked at.
         self.messages = []
@@ -76,8 +75,6 @@ class Host:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(GUARD)
-        self.stdout.close()
-        self.stderr.close()
 
     # -- bytes and messages
 
@@ -196,10 +193,12 @@ class Host:
         return self.process.wait(GUARD)
 
     def printed(self):
-        """What it has written to stdout, and to stderr."""
-        self.stdout.seek(0)
-        self.stderr.seek(0)
-        return self.stdout.read().decode(), self.stderr.read().decode()
+        """What it has written to stdout, and to stderr; bytes that are no text as `os.fsdecode`."""
+        texts = []
+        for name in ("stdout", "stderr"):
+            with open(os.path.join(self.folder, name), encoding="utf-8", errors="surrogateescape") as file:
+                texts.append(file.read())
+        return tuple(texts)
 
 
 class Case(unittest.TestCase):

@@ -329,7 +329,10 @@ impl ToHost<'_> {
             }
             Self::Done(call, ok, text) => {
                 number(out, format_args!("[\"done\",{call},{ok},"));
-                json::bytes(out, text.as_bytes());
+                match text {
+                    "" => out.extend_from_slice(b"null"),
+                    text => json::bytes(out, text.as_bytes()),
+                }
                 out.push(b']');
             }
             Self::Ping(count) => number(out, format_args!("[\"ping\",{count}]")),
@@ -450,7 +453,8 @@ mod tests {
 
     /// What a message of the daemon's in a transcript would be if this daemon wrote it.
     fn rewritten(items: &[Value]) -> Value {
-        let text = |it: &Value| it.text().unwrap();
+        // `null` is as good as nothing.
+        let text = |it: &Value| it.text().unwrap_or_default();
         match (text(&items[0]).as_str(), &items[1..]) {
             ("run", [run, job, _, about, attempt]) => {
                 let attempt = attempt.int().unwrap();
