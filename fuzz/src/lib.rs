@@ -18,7 +18,7 @@ pub use self::{
     records::records,
     templates::{shell, template},
 };
-pub use pyinotifyd::fuzzing::{config, log};
+pub use pyinotifyd::fuzzing::{config, host, log};
 
 /// The targets by their names.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
@@ -31,6 +31,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("pattern", pattern),
     ("filter", filter),
     ("log", log),
+    ("host", host),
 ];
 
 /// Any bytes are a path: they come back from text, stay on their line, and normalize to a path

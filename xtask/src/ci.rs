@@ -2,12 +2,14 @@
 //!
 //! The tests run last, so that the end of the output is the test runner's own summary.
 
-use crate::{Outcome, cargo, fuzz, reference, run, soak, tidy};
+use std::process::Command;
+
+use crate::{Outcome, cargo, fuzz, reference, root, run, soak, tidy};
 
 /// A step and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("tidy", tidy::run),
     ("format", || run(&mut cargo(&["fmt", "--all", "--check"]))),
     ("reference", reference::check),
@@ -27,6 +29,7 @@ const STEPS: [Step; 7] = [
         run(cargo(&args).env("RUSTDOCFLAGS", "--deny warnings"))
     }),
     ("fuzz", fuzz::smoke),
+    ("python", python),
     // One run of all, with the failures at the end of each binary.
     // A snapshot that differs fails: it is not written beside the one that is there.
     // What is random comes from one seed: it is the change that turns this red, not the day.
@@ -35,6 +38,18 @@ const STEPS: [Step; 7] = [
         run(command.env("INSTA_UPDATE", "no").env(soak::SEED, soak::SEED_OF_CI))
     }),
 ];
+
+/// The tests of the package that a host runs.
+fn python() -> Outcome {
+    let found = Command::new("python3").arg("--version").output();
+    if !found.is_ok_and(|it| it.status.success()) {
+        println!("skipped: there is no python3 to try the host with");
+        return Ok(());
+    }
+    let mut command = Command::new("python3");
+    command.args(["-B", "-m", "unittest", "discover", "-s", "crates/pyinotifyd/python/tests"]);
+    run(command.current_dir(root()))
+}
 
 /// Runs all steps, up to the first that fails.
 pub(crate) fn run_all() -> Outcome {

@@ -57,7 +57,7 @@ pub(crate) struct Run {
     /// Watch, wait and log as usual, but run nothing and change no file
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+    /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
 }
@@ -202,7 +202,7 @@ pub(crate) struct Explain {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+    /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
 }
@@ -268,7 +268,7 @@ struct Original {
     /// Uninstall them, but for what was changed
     #[arg(short, long)]
     uninstall: bool,
-    /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+    /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
 }
@@ -287,7 +287,7 @@ enum Sub {
         /// For people or for programs
         #[arg(long, value_enum, default_value_t)]
         format: CheckFormat,
-        /// The Python that runs a config.py [default: $PYINOTIFYD_PYTHON, a virtual environment's, python3]
+        /// The python3 that runs a config.py [default: that of the environment]
         #[arg(long, value_name = "PROGRAM")]
         python: Option<PathBuf>,
     },

@@ -149,6 +149,12 @@ impl PythonFile {
         }
     }
 
+    /// With this text, wherever it is.
+    pub(crate) fn of(name: &str, text: &str) -> Self {
+        let source = Arc::new(Source { name: name.to_owned(), text: Some(text.to_owned()) });
+        Self { source, ownership: Vec::new() }
+    }
+
     /// Something that is wrong with it as a whole.
     pub(crate) fn mistake(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(&Place::file(&self.source), message)

@@ -11,11 +11,13 @@ use pyinotifyd_core::{
 
 use crate::{
     config::{
+        Loaded, PythonFile,
         diagnostic::{Diagnostic, render_all},
         document::At,
         environment::{Account, Environment},
         parse_bytes,
     },
+    host::wire::{Decoder, FromHost},
     log::{Facility, Record, journald, json, stderr, syslog},
 };
 
@@ -33,7 +35,41 @@ pub fn config(bytes: &[u8]) {
 
 /// [`config`] on another machine.
 pub(crate) fn config_on(environment: &Environment, bytes: &[u8]) {
-    let diagnostics: Vec<Diagnostic> = match parse_bytes("c.toml", bytes.to_vec(), environment) {
+    diagnosed(parse_bytes("c.toml", bytes.to_vec(), environment));
+}
+
+/// Hears bytes as a frame of a host: it is messages, or it is said that it cannot be understood.
+/// What a message says that config.py built is good, or it is said what is wrong, as in
+/// [`config`].
+///
+/// # Panics
+///
+/// A promise is broken.
+pub fn host(bytes: &[u8]) {
+    const TEXT: &str = "import this\n\npyinotifyd = Pyinotifyd({\"IN_OPEN\": s})\n";
+    let environment =
+        Environment { cpus: NonZeroUsize::MIN, uid: 0, state_directory: None, user, group, read };
+    let file = PythonFile::of("c.py", TEXT);
+    let Ok(length) = u32::try_from(bytes.len()) else { return };
+    let mut decoder = Decoder::default();
+    decoder.push(&length.to_le_bytes());
+    decoder.push(bytes);
+    let messages = decoder.frame().map(|it| it.expect("the frame is whole")).unwrap_or_default();
+    for message in messages {
+        match message {
+            FromHost::Document(document) => {
+                diagnosed(file.described(&document, Path::new("/"), &environment));
+            }
+            FromHost::Refused(said) if !said.is_empty() => {
+                diagnosed(Err(file.refused(&said, &environment)));
+            }
+            _ => (),
+        }
+    }
+}
+
+fn diagnosed(read: Result<Loaded, Vec<Diagnostic>>) {
+    let diagnostics = match read {
         Ok(loaded) => loaded.warnings,
         Err(diagnostics) => {
             assert!(!diagnostics.is_empty(), "refused without a reason");

@@ -84,7 +84,8 @@ def main(link, start):
     try:
         status, patience = host.run()
     except BaseException:
-        link.post_log(logging.CRITICAL, "daemon", "the host fails\n" + traceback.format_exc(), time.time(), None)
+        link.post_log(logging.CRITICAL, "daemon", "the host fails\n" + traceback.format_exc(),
+                      time.time(), None)
         status, patience = 1, MOMENT
     link.drain(MOMENT)
     _leave(status, patience)

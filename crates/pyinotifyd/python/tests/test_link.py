@@ -2,7 +2,6 @@
 
 import json
 import struct
-import os
 import sys
 import unittest
 

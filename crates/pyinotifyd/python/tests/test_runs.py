@@ -1,6 +1,6 @@
 """How jobs run, and how they end."""
 
-from daemon import Case, end
+from daemon import Case
 
 
 class Runs(Case):

@@ -230,7 +230,10 @@ impl Hosted {
         self.last_heard.remove(&id);
         let lived = host.since.elapsed();
         let how = host.post_mortem();
-        let lost = self.runs.extract_if(.., |_, it| it.host == id).collect::<Vec<_>>();
+        let (lost, kept) =
+            std::mem::take(&mut self.runs).into_iter().partition(|(_, it)| it.host == id);
+        self.runs = kept;
+        let lost: Vec<_> = BTreeMap::into_iter(lost).collect();
         for (run, with) in lost {
             let outcome = match with.asked {
                 Some(_) => Outcome::Stopped,

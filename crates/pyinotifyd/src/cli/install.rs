@@ -71,7 +71,10 @@ fn carry_out(install: Install, root: &Path, program: &Path) -> Result<String, Fa
     let [python, toml] = DEFAULTS.map(at);
     let config = Item { path: python, text: CONFIG.into(), mode: 0o644 };
     match install {
-        Install::Install if toml.exists() => said += &format!("{}: kept\n", name(&toml)),
+        Install::Install if toml.exists() => {
+            said.push_str(&name(&toml));
+            said.push_str(": kept\n");
+        }
         Install::Install => {
             if let Some(dir) = config.path.parent() {
                 fs::create_dir_all(dir).map_err(|error| failed("create", dir, &error))?;

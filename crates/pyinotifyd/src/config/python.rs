@@ -126,7 +126,7 @@ struct Thing<'a> {
     place: Place,
 }
 
-impl<'a> Thing<'a> {
+impl Thing<'_> {
     fn spot<T>(&self, value: T) -> Spot<T> {
         Spot::new(value, self.place.clone())
     }

@@ -49,7 +49,7 @@ mod tests {
         let mut found = BTreeSet::from(["pyinotify.py".to_owned()]);
         for entry in fs::read_dir(top.join("pyinotifyd")).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.ends_with(".py") {
+            if Path::new(&name).extension().is_some_and(|it| it == "py") {
                 found.insert(format!("pyinotifyd/{name}"));
             }
         }

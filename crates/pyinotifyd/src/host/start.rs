@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// So long a config.py may take until it is known what it built.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So long a host has to end by itself once nobody speaks to it any more.
 const FAREWELL: Duration = Duration::from_secs(1);

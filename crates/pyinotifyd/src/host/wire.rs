@@ -376,12 +376,11 @@ impl Frames {
         if self.open.is_some_and(|it| self.bytes.len() - it > ENOUGH) {
             self.close();
         }
-        match self.open {
-            Some(_) => self.bytes.push(b','),
-            None => {
-                self.open = Some(self.bytes.len());
-                self.bytes.extend_from_slice(b"\0\0\0\0[");
-            }
+        if self.open.is_some() {
+            self.bytes.push(b',');
+        } else {
+            self.open = Some(self.bytes.len());
+            self.bytes.extend_from_slice(b"\0\0\0\0[");
         }
         message.write(&mut self.bytes);
     }

@@ -31,7 +31,7 @@ use crate::{
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// A host that lived for so long was a good one: its successor is started soon again.
-const HEALTHY: Duration = Duration::from_mins(1);
+const HEALTHY: Duration = Duration::from_secs(60);
 
 /// A configuration that was read.
 pub(super) enum Loaded {
@@ -40,13 +40,13 @@ pub(super) enum Loaded {
     /// Because its host has ended.
     Restart(Option<Fresh>),
     /// Because its objects have changed, as this says.
-    Changed(Box<Value>, Option<Arc<Plan>>),
+    Changed(Value, Option<Arc<Plan>>),
 }
 
 /// What is being read.
 pub(super) struct Loading {
     source: Option<Arc<dyn Source>>,
-    loaded: (mpsc::UnboundedSender<Loaded>, mpsc::UnboundedReceiver<Loaded>),
+    loaded: (mpsc::UnboundedSender<Box<Loaded>>, mpsc::UnboundedReceiver<Box<Loaded>>),
     reloads: Reloads,
     backoff: Duration,
 }
@@ -69,7 +69,7 @@ impl Loading {
     }
 
     /// What has been read.
-    pub(super) async fn next(&mut self) -> Loaded {
+    pub(super) async fn next(&mut self) -> Box<Loaded> {
         match self.loaded.1.recv().await {
             Some(loaded) => loaded,
             // There is always one sender, here.
@@ -86,7 +86,7 @@ impl Loading {
                 tokio::time::sleep(after).await;
             }
             // If the loop has ended, nobody needs it.
-            tokio::task::spawn_blocking(move || loaded.send(read(&*source))).await
+            tokio::task::spawn_blocking(move || drop(loaded.send(Box::new(read(&*source))))).await
         });
     }
 }
@@ -140,7 +140,7 @@ impl Loop {
                 let current = self.actions.hosted.current().map(|it| &it.description);
                 // Of a host that has gone meanwhile, nothing is of interest.
                 if current.is_some() {
-                    self.description = Some(*description);
+                    self.description = Some(description);
                     self.handle(Input::Plan(plan));
                 }
             }
@@ -225,7 +225,7 @@ impl Loop {
             FromHost::Document(description) if is_current => {
                 self.loading.read(Duration::ZERO, move |it| {
                     let plan = it.describe(&description);
-                    Loaded::Changed(Box::new(description), plan)
+                    Loaded::Changed(description, plan)
                 });
             }
             FromHost::Blocked { run, seconds, stack } => {

@@ -256,7 +256,7 @@ watches = [Watch("@/w", {"IN_CLOSE_WRITE": python, "IN_ATTRIB": patient})]
     world.write("w/spin");
     daemon.wait("Python has ended (signal 9)");
     let file = fs::File::open(world.write("w/sleep2")).unwrap();
-    file.set_permissions(fs::Permissions::from(file.metadata().unwrap().permissions())).unwrap();
+    file.set_permissions(file.metadata().unwrap().permissions()).unwrap();
     daemon.wait("ran for sleep2");
     daemon.stop();
 }
