@@ -1,7 +1,7 @@
 //! The loop and the hosts of a config.py: what they say, their end, and their successors.
 //!
 //! A configuration is read on a thread, whatever its language: config.py may take its time, and so
-//! may the look-up of a user. What came of it arrives here as [`Woken::Loaded`].
+//! may the look-up of a user. What came of it arrives here as [`Loaded`].
 
 use std::{sync::Arc, time::Duration};
 
