@@ -24,6 +24,7 @@ pub mod report;
 pub mod rules;
 pub mod schedule;
 pub mod scope;
+pub mod stamp;
 pub mod task;
 pub mod template;
 pub mod time;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{event::Event, plan::SchedulerId};
+use crate::{event::Event, plan::SchedulerId, time::Instant};
 
 /// Names a task over its whole life, re-scheduling and retries included. Shown as a version 4 UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,35 @@ pub struct RunTask {
     pub event: Arc<Event>,
     /// 1 for the first run, one more for each retry.
     pub attempt: u32,
+}
+
+/// A task as it has to be known again after the process has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptTask {
+    /// Its name.
+    pub id: TaskId,
+    /// Its scheduler's name: numbers differ from one configuration to the next.
+    pub scheduler: Arc<str>,
+    /// The last event that it was scheduled with.
+    pub event: Arc<Event>,
+    /// Which run of it goes on or comes next, from 1.
+    pub attempt: u32,
+    /// When its first event came.
+    pub first: Instant,
+    /// Where it stands.
+    pub state: KeptState,
+}
+
+/// Where a task stands that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptState {
+    /// It waits for this point, or for something else once that has come.
+    Pending {
+        /// When its delay is over.
+        due: Instant,
+    },
+    /// It runs, or is about to.
+    Running,
 }
 
 /// How hard a run is asked to end.

@@ -51,6 +51,7 @@ use crate::{
     plan::WatchId,
     record::{Record, Wd},
     scope::{Arrival, Scope, SpotsId},
+    stamp::Stamp,
 };
 
 /// How many departures without a second half are remembered. Pairs were measured at most 42 events
@@ -153,6 +154,17 @@ pub struct Entry {
     pub kind: Kind,
     /// Whether it is closed.
     pub closed: Closed,
+}
+
+/// What was seen under a name before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The name.
+    pub name: Box<[u8]>,
+    /// Of what kind it was.
+    pub kind: Kind,
+    /// Its state. Of a directory only `ino` and `btime` count: the rest changes with what is in it.
+    pub stamp: Stamp,
 }
 
 /// What something is.
