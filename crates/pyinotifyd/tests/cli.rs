@@ -83,7 +83,7 @@ fn a_configuration_that_cannot_be_read_is_named() {
     for (file, said) in [
         ("/nonexistent/config.toml", "cannot read /nonexistent/config.toml: No such file"),
         ("/nonexistent/config.py", "cannot read /nonexistent/config.py: No such file"),
-        ("/dev/null", "configurations in Python cannot be read yet"),
+        ("/dev/null", "cannot read /dev/null: it is not a regular file"),
     ] {
         let out = pyinotifyd(&["check", file]).code(78).stderr("").get_output().stdout.clone();
         let text = String::from_utf8(out).unwrap();
