@@ -10,11 +10,12 @@
 //! Hand over a record only while [`Engine::wants_records`].
 
 mod own;
+mod recovery;
 
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    event::{Event, EventType, Mask},
+    event::{Event, EventType, Mask, Origin},
     filerule::{self, FilePlan, PlanError},
     filter::Filter,
     path,
@@ -23,14 +24,16 @@ use crate::{
     record::{Record, Wd},
     report::{Report, Say},
     rules,
-    schedule::{Command, Counts, Schedule},
+    schedule::{self, Command, Counts, Schedule},
     scope::{Coverage, Scope},
-    task::{Order, Outcome, Run, RunId, StopHow},
+    stamp::IndexId,
+    task::{KeptTask, Order, Outcome, Run, RunId, StopHow, TaskId},
     time::Instant,
-    tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Tree},
+    tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Touch, Tree},
 };
 
-use self::own::OwnChanges;
+pub use self::recovery::{Kept, KeptBefore, Memo};
+use self::{own::OwnChanges, recovery::Recovery};
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -51,6 +54,15 @@ pub enum Input<'a> {
     Plan(Arc<Plan>),
     /// The daemon is to stop. Further ones change nothing.
     Stop,
+    /// Records were lost, but of nothing that happened before this point, in nanoseconds of
+    /// `CLOCK_REALTIME`; the record that says so is still to come. Until the trees are known again
+    /// no run starts.
+    Lost(i64),
+    /// [`Effect::LookFor`] of this number has been carried out: these are not there.
+    Missing(u64, Vec<TaskId>),
+    /// Tell with [`Effect::Passed`] of this number when everything that is in the queue by now has
+    /// been handled.
+    Fence(u64),
     /// The time has come that [`Engine::poll_timeout`] named.
     Time,
 }
@@ -68,12 +80,38 @@ pub enum Effect {
     Start(Start),
     /// Ask a run to end.
     Stop(RunId, StopHow),
+    /// Write this down, before anything that comes after it is carried out.
+    Keep(Keep),
+    /// Look whether what these tasks are about is there; answer with [`Input::Missing`].
+    LookFor(u64, Vec<(TaskId, Arc<[u8]>)>),
+    /// What was in the queue when [`Input::Fence`] of this number came has been handled.
+    Passed(u64),
     /// Write a line to the log.
     Say(Report),
     /// Hand an event to whoever listens, see [`Watch::listen`].
     Tell(Arc<Event>),
     /// End the process.
     Exit,
+}
+
+/// What is to be known again when the process has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// A task is this now.
+    Task(KeptTask),
+    /// A task has run, and does not run again.
+    Ended(TaskId),
+    /// A task is given up.
+    Dropped(TaskId),
+    /// Something happened to a name: what is known of it is to be looked up anew, and counts once
+    /// everything has been handled that happened before.
+    Touched(Touch),
+    /// A directory is gone for good.
+    Gone(IndexId),
+    /// What the Watches cover, to be given back as [`Kept::covered`].
+    Covers(Vec<u8>),
+    /// All that is watched has been entered: what is known of other directories is of no use.
+    InStep,
 }
 
 /// A run, and what is needed to carry it out.
@@ -111,7 +149,7 @@ pub struct Engine {
     life: Life,
     /// The first of the directories for which there was no watch left, until that is told.
     limited: Option<Arc<[u8]>>,
-    resyncing: bool,
+    recovery: Recovery,
 }
 
 /// Where sightings arrive: everything but the tree that gives them.
@@ -119,6 +157,7 @@ pub struct Engine {
 struct Desk {
     schedule: Schedule,
     own: OwnChanges,
+    known: recovery::Known,
     effects: VecDeque<Effect>,
 }
 
@@ -132,13 +171,24 @@ impl Engine {
             desk: Desk {
                 schedule: Schedule::new(&plan, seed),
                 own: OwnChanges::default(),
+                known: recovery::Known::default(),
                 effects: VecDeque::new(),
             },
             plan,
             life: Life::Starting,
             limited: None,
-            resyncing: false,
+            recovery: Recovery::default(),
         }
+    }
+
+    /// As [`Engine::new`], with all that has to be known again handed to [`Effect::Keep`], and what
+    /// an earlier process has handed over taken in: tasks go on, and what has changed since is
+    /// found and told.
+    #[must_use]
+    pub fn keeping(now: Instant, plan: Arc<Plan>, seed: u128, kept: Kept) -> Self {
+        let mut engine = Self::new(plan, seed);
+        engine.restore(now, kept);
+        engine
     }
 
     /// Takes in what happened at this time.
@@ -162,6 +212,9 @@ impl Engine {
             Input::Order(order) => self.desk.schedule.handle_order(now, order),
             Input::Plan(plan) => self.handle_plan(now, plan),
             Input::Stop => self.handle_stop(now),
+            Input::Lost(since) => self.handle_lost(since),
+            Input::Missing(number, missing) => self.handle_missing(now, number, &missing),
+            Input::Fence(number) => self.recovery.fence(&mut self.tree, number),
             Input::Time => self.handle_time(now),
         }
         self.follow_up(now);
@@ -227,8 +280,8 @@ impl Engine {
                 Life::Starting | Life::Running => {
                     schedule.is_empty() && self.tree.is_settled() && self.desk.own.runs() == 0
                 }
-                Life::Stopping { .. } | Life::GivingUp => schedule.is_empty(),
-                Life::Over => schedule.is_idle(),
+                Life::Stopping { .. } | Life::GivingUp => schedule.is_empty() || schedule.is_kept(),
+                Life::Over => self.is_idle(),
             }
     }
 
@@ -254,8 +307,7 @@ impl Engine {
             Life::Stopping { .. } | Life::GivingUp | Life::Over => return,
         }
         if record.mask.event_type() == Some(EventType::QOverflow) {
-            self.resyncing = true;
-            self.say(Say::Overflow);
+            self.handle_overflow();
         }
         self.desk.own.handle_passed(&mut self.tree);
     }
@@ -270,6 +322,7 @@ impl Engine {
         self.desk.own.handle_plan();
         self.tree.handle_scope(scope(&plan));
         self.plan = plan;
+        self.keep_coverage();
         self.say(Say::Reloaded {
             watches: self.plan.watches.len(),
             schedulers: self.plan.schedulers.len(),
@@ -281,6 +334,16 @@ impl Engine {
             return;
         }
         self.desk.schedule.handle_stop(now);
+        if self.recovery.keeps() {
+            // What waits is not waited for.
+            let Counts { running, .. } = self.desk.schedule.counts();
+            let timeout = self.plan.shutdown_timeout;
+            if running > 0 {
+                self.say(Say::Stopping { running, waiting: 0, timeout });
+            }
+            self.life = Life::Stopping { deadline: now + timeout };
+            return;
+        }
         let timeout = self.plan.shutdown_timeout;
         let Counts { waiting, ready, running, .. } = self.desk.schedule.counts();
         if waiting + ready + running > 0 {
@@ -294,7 +357,8 @@ impl Engine {
             && deadline <= now
         {
             let Counts { waiting, ready, running, .. } = self.desk.schedule.counts();
-            self.say(Say::ShutdownTimeout { running, waiting: waiting + ready });
+            let waiting = if self.recovery.keeps() { 0 } else { waiting + ready };
+            self.say(Say::ShutdownTimeout { running, waiting });
             self.life = Life::GivingUp;
             self.desk.schedule.handle_give_up(now);
         }
@@ -304,6 +368,7 @@ impl Engine {
     /// What follows from any input.
     fn follow_up(&mut self, now: Instant) {
         self.desk.drain_schedule(&self.plan, now);
+        self.keep_what_was_touched();
         while let Some(notice) = self.tree.poll_notice() {
             self.notice(notice);
         }
@@ -313,19 +378,13 @@ impl Engine {
             self.say(Say::WatchLimit { path, unwatched: self.tree.unwatched() });
         }
         match self.life {
-            Life::Starting if self.tree.is_settled() => {
-                self.life = Life::Running;
-                self.say(Say::Ready {
-                    directories: self.tree.watched_len(),
-                    watches: self.plan.watches.len(),
-                });
-            }
-            Life::Running if self.resyncing && self.tree.is_settled() => {
-                self.resyncing = false;
-                self.say(Say::Resynced { directories: self.tree.watched_len() });
-            }
-            Life::Stopping { .. } | Life::GivingUp if self.desk.schedule.is_idle() => {
+            Life::Starting | Life::Running if self.tree.is_settled() => self.go_on(now),
+            Life::Stopping { .. } | Life::GivingUp if self.is_idle() => {
                 self.life = Life::Over;
+                let Counts { waiting, ready, .. } = self.desk.schedule.counts();
+                if waiting + ready > 0 {
+                    self.say(Say::Kept { tasks: waiting + ready });
+                }
                 self.say(Say::Stopped);
                 self.desk.effects.push_back(Effect::Exit);
             }
@@ -335,6 +394,11 @@ impl Engine {
             | Life::GivingUp
             | Life::Over => {}
         }
+    }
+
+    /// Whether nothing is left that the daemon waits for at its end.
+    fn is_idle(&self) -> bool {
+        self.desk.schedule.is_idle() || self.desk.schedule.is_kept()
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -375,7 +439,8 @@ impl Desk {
             return;
         }
         for id in &tree.scope().interest(sighting.spots).members {
-            if !sighting.seen_by.contains(id) {
+            let is_new_to = sighting.origin != Origin::Recovered || self.known.is_familiar(*id);
+            if is_new_to && !sighting.seen_by.contains(id) {
                 self.offer(plan, tree, now, sighting, plan.watch(*id), &mut event);
             }
         }
@@ -397,7 +462,7 @@ impl Desk {
         event: &mut Option<Arc<Event>>,
     ) {
         let bindings = watch.map.get(sighting.event_type);
-        let listens = watch.listen.contains(sighting.event_type.mask());
+        let mut listens = watch.listen.contains(sighting.event_type.mask());
         let wants = |it: SchedulerId| rules::takes_kind(plan.scheduler(it), sighting.is_dir);
         if !listens && !bindings.iter().any(|it| wants(it.scheduler)) {
             return;
@@ -412,6 +477,11 @@ impl Desk {
         if !self.passes(&watch.filter, event, logname) {
             return;
         }
+        let recovered = sighting.origin == Origin::Recovered;
+        if recovered {
+            self.known.begin(event);
+            listens &= !recovery::is_told_by_another_type(watch, sighting.event_type);
+        }
         if listens {
             self.effects.push_back(Effect::Tell(Arc::clone(event)));
         }
@@ -420,6 +490,7 @@ impl Desk {
             if !wants(binding.scheduler)
                 || !self.passes(&scheduler.filter, event, &scheduler.logname)
                 || self.own.is_own(binding.scheduler, event)
+                || recovered && !self.known.is_news(*binding, event, sighting.stamp)
             {
                 continue;
             }
@@ -438,6 +509,10 @@ impl Desk {
             // A run's own line comes before the run itself.
             while let Some(report) = self.schedule.poll_report() {
                 self.effects.push_back(Effect::Say(report));
+            }
+            // So does what has to be known again of it.
+            while let Some(note) = self.schedule.poll_note() {
+                self.effects.push_back(Effect::Keep(note.into()));
             }
             match self.schedule.poll_command() {
                 None => return,
@@ -534,20 +609,22 @@ fn make_event(tree: &Tree, sighting: &Sighting<'_>) -> Arc<Event> {
 
 /// What the Watches of a plan cover.
 fn scope(plan: &Plan) -> Scope {
-    let coverage = plan.watches.iter().map(|watch| {
-        let moves = EventType::MovedFrom.mask().with(EventType::MovedTo.mask());
-        let bindings = watch.map.bindings.iter().flatten();
-        // Tasks can only follow renames that are told, and rules know theirs by both halves.
-        let asks = |it: &Scheduler| it.follow || matches!(it.action, Action::Rules(_));
-        let asks = bindings.map(|it| plan.scheduler(it.scheduler)).any(asks);
-        let moves = if asks { moves } else { Mask::NONE };
-        Coverage {
-            paths: watch.paths.clone(),
-            rec: watch.rec,
-            auto_add: watch.auto_add,
-            mask: watch.wanted().with(moves),
-            filter: watch.filter.clone(),
-        }
-    });
-    Scope::new(coverage.collect())
+    Scope::new(plan.watches.iter().map(|it| coverage(plan, it)).collect())
+}
+
+/// What a Watch covers.
+fn coverage(plan: &Plan, watch: &Watch) -> Coverage {
+    let moves = EventType::MovedFrom.mask().with(EventType::MovedTo.mask());
+    let bindings = watch.map.bindings.iter().flatten();
+    // Tasks can only follow renames that are told, and rules know theirs by both halves.
+    let asks = |it: &Scheduler| it.follow || matches!(it.action, Action::Rules(_));
+    let asks = bindings.map(|it| plan.scheduler(it.scheduler)).any(asks);
+    let moves = if asks { moves } else { Mask::NONE };
+    Coverage {
+        paths: watch.paths.clone(),
+        rec: watch.rec,
+        auto_add: watch.auto_add,
+        mask: watch.wanted().with(moves),
+        filter: watch.filter.clone(),
+    }
 }

@@ -104,6 +104,28 @@ impl EventType {
         })
     }
 
+    /// Whether what it is about is there when it has happened, as far as it says.
+    #[must_use]
+    pub const fn leaves_something(self) -> bool {
+        match self {
+            Self::Access
+            | Self::Modify
+            | Self::Attrib
+            | Self::CloseWrite
+            | Self::CloseNowrite
+            | Self::Open
+            | Self::MovedTo
+            | Self::Create => true,
+            Self::MovedFrom
+            | Self::Delete
+            | Self::DeleteSelf
+            | Self::MoveSelf
+            | Self::Unmount
+            | Self::QOverflow
+            | Self::Ignored => false,
+        }
+    }
+
     /// What happens, in a few words, for lists and help.
     #[must_use]
     pub const fn meaning(self) -> &'static str {

@@ -172,6 +172,8 @@ pub struct Scheduler {
     pub breaker: Option<Breaker>,
     /// Whether tasks that are due together run together.
     pub batch: Option<Batch>,
+    /// What becomes of a run that was cut off by the end of the daemon, if tasks are kept.
+    pub on_crash: OnCrash,
     /// What a run does.
     pub action: Action,
 }
@@ -187,6 +189,16 @@ pub enum Busy {
     Parallel,
     /// The run is stopped, and the task starts anew, after its delay.
     Restart,
+}
+
+/// What becomes of a run that the end of the daemon cut off: nobody knows how far it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnCrash {
+    /// It runs again: at least once.
+    #[default]
+    Rerun,
+    /// It is reported, and not run again: at most once.
+    Report,
 }
 
 /// How often, and after how long, a failed run is tried again.

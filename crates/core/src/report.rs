@@ -176,6 +176,8 @@ pub enum Say {
     },
     /// The trees are known again.
     Resynced {
+        /// How many changes were found that nobody told of.
+        recovered: usize,
         /// How many directories are watched.
         directories: usize,
     },
@@ -229,6 +231,49 @@ pub enum Say {
         /// How many schedulers it has.
         schedulers: usize,
     },
+
+    // -- what outlives the process --
+    /// Tasks of an earlier process are taken up again.
+    Restored {
+        /// How many.
+        tasks: usize,
+    },
+    /// A run was cut off by the end of an earlier process.
+    Interrupted {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// Which run it was, from 1.
+        attempt: u32,
+        /// Whether it runs again.
+        again: bool,
+    },
+    /// Nothing has been missed while no process ran, but this.
+    CaughtUp {
+        /// How many changes were found.
+        recovered: usize,
+    },
+    /// Tasks wait for the next process.
+    Kept {
+        /// How many.
+        tasks: usize,
+    },
+    /// The store could not be read: it has been put aside.
+    StoreSetAside {
+        /// Where to.
+        path: Arc<[u8]>,
+    },
+    /// Nothing can be written to the store for now.
+    StoreFull {
+        /// What was tried, and what came of it.
+        error: String,
+    },
+    /// The store is written to again.
+    StoreWorks,
+    /// The store cannot be trusted any more.
+    StoreFailed {
+        /// What was tried, and what came of it.
+        error: String,
+    },
 }
 
 /// Why a task was given up before it started.
@@ -245,11 +290,13 @@ pub enum CancelReason {
     /// Another task of the same subject takes its place: an event came while it waited to be tried
     /// again, or its subject was renamed to one that has a task.
     Superseded,
+    /// The file that it is about has gone, and nobody told of it.
+    Missing,
 }
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 28] = [
+    pub const NAMES: [&'static str; 36] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -278,6 +325,14 @@ impl Say {
         "shutdown-timeout",
         "stopped",
         "reloaded",
+        "restored",
+        "interrupted",
+        "caught-up",
+        "kept",
+        "store-set-aside",
+        "store-full",
+        "store-works",
+        "store-failed",
     ];
 
     /// A word for programs that read the log: it stays when the sentence is reworded.
@@ -312,6 +367,14 @@ impl Say {
             Self::ShutdownTimeout { .. } => "shutdown-timeout",
             Self::Stopped => "stopped",
             Self::Reloaded { .. } => "reloaded",
+            Self::Restored { .. } => "restored",
+            Self::Interrupted { .. } => "interrupted",
+            Self::CaughtUp { .. } => "caught-up",
+            Self::Kept { .. } => "kept",
+            Self::StoreSetAside { .. } => "store-set-aside",
+            Self::StoreFull { .. } => "store-full",
+            Self::StoreWorks => "store-works",
+            Self::StoreFailed { .. } => "store-failed",
         }
     }
 
@@ -338,6 +401,8 @@ impl Say {
             | Self::WatchLimit { path, .. }
             | Self::StartsOver { path, .. }
             | Self::Unprobed { path, .. }
+            | Self::Interrupted { path, .. }
+            | Self::StoreSetAside { path }
             | Self::PatternFault { path, .. }
             | Self::Followed { to: path, .. } => Some(path),
             Self::Overflow
@@ -346,7 +411,13 @@ impl Say {
             | Self::Stopping { .. }
             | Self::ShutdownTimeout { .. }
             | Self::Stopped
-            | Self::Reloaded { .. } => None,
+            | Self::Reloaded { .. }
+            | Self::Restored { .. }
+            | Self::CaughtUp { .. }
+            | Self::Kept { .. }
+            | Self::StoreFull { .. }
+            | Self::StoreWorks
+            | Self::StoreFailed { .. } => None,
         }
     }
 
@@ -369,7 +440,8 @@ impl Say {
                 CancelReason::Event(_)
                 | CancelReason::SchedulerGone
                 | CancelReason::Command
-                | CancelReason::Superseded => Level::Info,
+                | CancelReason::Superseded
+                | CancelReason::Missing => Level::Info,
                 CancelReason::Shutdown => Level::Warning,
             },
             Self::Scheduled { .. }
@@ -380,7 +452,14 @@ impl Say {
             | Self::Ready { .. }
             | Self::Stopping { .. }
             | Self::Stopped
-            | Self::Reloaded { .. } => Level::Info,
+            | Self::Reloaded { .. }
+            | Self::Restored { .. }
+            | Self::CaughtUp { .. }
+            | Self::Kept { .. }
+            | Self::StoreWorks => Level::Info,
+            Self::Interrupted { again, .. } => {
+                if *again { Level::Warning } else { Level::Error }
+            }
             Self::SkippedBusy { .. }
             | Self::Retries { .. }
             | Self::TimedOut { .. }
@@ -394,7 +473,10 @@ impl Say {
             | Self::WatchLimit { .. }
             | Self::Overflow
             | Self::PatternFault { .. }
-            | Self::ShutdownTimeout { .. } => Level::Error,
+            | Self::ShutdownTimeout { .. }
+            | Self::StoreSetAside { .. }
+            | Self::StoreFull { .. }
+            | Self::StoreFailed { .. } => Level::Error,
         }
     }
 }
@@ -416,6 +498,7 @@ impl fmt::Display for CancelReason {
             Self::SchedulerGone => f.write_str("its scheduler is no longer configured"),
             Self::Command => f.write_str("on request"),
             Self::Superseded => f.write_str("another task takes its place"),
+            Self::Missing => f.write_str("the file is gone"),
         }
     }
 }
@@ -513,9 +596,13 @@ impl fmt::Display for Say {
             Self::StartsOver { path } => {
                 write!(f, "lost track of {}: it is read anew", shown(path))
             }
-            Self::Resynced { directories } => {
-                write!(f, "in step again, {} watched", Directories(*directories))
-            }
+            Self::Resynced { recovered, directories } => write!(
+                f,
+                "in step again, {} watched; {}; what was only opened, read or written to in \
+                 between is not known",
+                Directories(*directories),
+                Count(*recovered, "change was found", "changes were found")
+            ),
             Self::Unprobed { path, error } => {
                 write!(f, "cannot tell whether {} is still written to: {error}", shown(path))
             }
@@ -545,6 +632,36 @@ impl fmt::Display for Say {
                 Count(*watches, "Watch", "Watches"),
                 Count(*schedulers, "scheduler", "schedulers")
             ),
+            Self::Restored { tasks } => {
+                write!(f, "{} from before the start", Count(*tasks, "task goes on", "tasks go on"))
+            }
+            Self::Interrupted { path, attempt, again } => write!(
+                f,
+                "attempt {attempt} for {} was cut off by the end of the daemon, {}",
+                shown(path),
+                if *again { "it runs again" } else { "it is not run again" }
+            ),
+            Self::CaughtUp { recovered } => write!(
+                f,
+                "{} from while the daemon did not run",
+                Count(*recovered, "change was found", "changes were found")
+            ),
+            Self::Kept { tasks } => {
+                write!(f, "{} for the next start", Count(*tasks, "task is kept", "tasks are kept"))
+            }
+            Self::StoreSetAside { path } => write!(
+                f,
+                "the store could not be read and was put aside as {}: waiting tasks, and what \
+                 changed while the daemon did not run, are not known",
+                shown(path)
+            ),
+            Self::StoreFull { error } => {
+                write!(f, "cannot write to the store, no task starts until that works: {error}")
+            }
+            Self::StoreWorks => f.write_str("the store is written to again"),
+            Self::StoreFailed { error } => {
+                write!(f, "the store cannot be trusted any more, the daemon ends: {error}")
+            }
         }
     }
 }
@@ -587,6 +704,7 @@ mod tests {
             Say::Cancelled { path: path(), why: CancelReason::Shutdown },
             Say::Cancelled { path: path(), why: CancelReason::SchedulerGone },
             Say::Cancelled { path: path(), why: CancelReason::Command },
+            Say::Cancelled { path: path(), why: CancelReason::Missing },
             Say::CancelTooLate { path: path() },
             Say::SkippedBusy { path: path() },
             Say::RunsAgain { path: path() },
@@ -614,7 +732,7 @@ mod tests {
             Say::WatchLimit { path: dir(), unwatched: 311 },
             Say::Overflow,
             Say::StartsOver { path: dir() },
-            Say::Resynced { directories: 1204 },
+            Say::Resynced { recovered: 17, directories: 1204 },
             Say::Unprobed {
                 path: path(),
                 error: "fcntl(F_SETLEASE): operation not permitted".into(),
@@ -629,6 +747,17 @@ mod tests {
             Say::ShutdownTimeout { running: 1, waiting: 0 },
             Say::Stopped,
             Say::Reloaded { watches: 1, schedulers: 3 },
+            Say::Restored { tasks: 12 },
+            Say::Interrupted { path: path(), attempt: 1, again: true },
+            Say::Interrupted { path: path(), attempt: 1, again: false },
+            Say::CaughtUp { recovered: 37 },
+            Say::Kept { tasks: 1 },
+            Say::StoreSetAside {
+                path: Arc::from(&b"/var/lib/pyinotifyd/state.sqlite.corrupt-1795000000"[..]),
+            },
+            Say::StoreFull { error: "database or disk is full".into() },
+            Say::StoreWorks,
+            Say::StoreFailed { error: "disk I/O error".into() },
         ]
     }
 

@@ -49,9 +49,11 @@ use crate::{
     time::Instant,
 };
 
+pub use self::journal::Note;
 use self::{
     breaker::Trigger,
     hash::HashKey,
+    journal::Journal,
     lane::{Lane, Settings},
     pending::{Due, State, Task},
     runs::{Running, Subject, Why},
@@ -62,6 +64,7 @@ use self::{
 
 mod breaker;
 mod hash;
+mod journal;
 mod lane;
 mod moved;
 mod pending;
@@ -166,6 +169,7 @@ pub struct Schedule {
     nothing: Arc<[u8]>,
     commands: VecDeque<Command>,
     reports: VecDeque<Report>,
+    journal: Journal,
 }
 
 /// Whose time has come.
@@ -219,6 +223,7 @@ impl Schedule {
             nothing: Arc::default(),
             commands: VecDeque::new(),
             reports: VecDeque::new(),
+            journal: Journal::default(),
         };
         schedule.handle_plan(Instant::ZERO, plan);
         schedule
@@ -275,15 +280,18 @@ impl Schedule {
     }
 
     /// Takes in that the daemon stops. From now on no order makes or changes a task, and nothing
-    /// is tried again; what waits for its delay keeps its clock.
+    /// is tried again; what waits for its delay keeps its clock. What is noted waits for the next
+    /// process.
     pub fn handle_stop(&mut self, now: Instant) {
         self.advance(now);
         if self.phase != Phase::Open {
             return;
         }
         self.phase = Phase::Stopping;
+        self.journal.held = self.journal.keeps;
         for key in self.tasks.keys() {
-            if self.tasks[key].attempt > 1 {
+            let Task { lane, attempt, .. } = self.tasks[key];
+            if if self.journal.keeps { !self.notes(lane) } else { attempt > 1 } {
                 self.cancel_task(key, CancelReason::Shutdown);
             }
         }
@@ -295,7 +303,9 @@ impl Schedule {
         let now = self.advance(now);
         self.phase = Phase::GivenUp;
         for key in self.tasks.keys() {
-            self.cancel_task(key, CancelReason::Shutdown);
+            if !self.notes(self.tasks[key].lane) {
+                self.cancel_task(key, CancelReason::Shutdown);
+            }
         }
         let runs: Vec<u32> = self.by_run.values().copied().collect();
         for run in runs {

@@ -318,6 +318,15 @@ impl Interest {
     pub fn tells_entries(&self) -> bool {
         self.wanted.intersects(EventType::Create.mask().with(EventType::CloseWrite.mask()))
     }
+
+    /// Whether anything that happens to entries is to be told of, so that it has to be known what
+    /// they are.
+    #[must_use]
+    pub fn tells_changes(&self) -> bool {
+        use EventType as T;
+        let types = [T::Create, T::Modify, T::Attrib, T::CloseWrite, T::MovedFrom, T::MovedTo, T::Delete];
+        self.wanted.intersects(types.into_iter().collect())
+    }
 }
 
 impl NamePattern {

@@ -26,6 +26,7 @@
 //! links of watched files). Two places of one inode in the same mount, reached without links, can
 //! only be a directory that has moved; otherwise it is shared, and each place has its own node.
 
+mod compare;
 mod entering;
 mod nodes;
 mod placing;
@@ -42,6 +43,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::nodes::NodeId;
 use self::{
+    compare::{Difference, Writing},
     nodes::Nodes,
     settle::{Echo, Epochs},
 };
@@ -51,7 +53,7 @@ use crate::{
     plan::WatchId,
     record::{Record, Wd},
     scope::{Arrival, Scope, SpotsId},
-    stamp::Stamp,
+    stamp::{Identity, IndexId, Stamp},
 };
 
 /// How many departures without a second half are remembered. Pairs were measured at most 42 events
@@ -104,6 +106,39 @@ pub struct Enter {
     pub only_dir: bool,
     /// What to list.
     pub look: Look,
+    /// Of which entries to tell more, for [`Look::Named`]; else empty.
+    pub names: Vec<Box<[u8]>>,
+    /// Whether each entry's stamp is wanted.
+    pub stamps: bool,
+    /// Whether it is looked up in the index of what was seen.
+    pub join: Join,
+}
+
+/// What the index is asked about a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// Nothing: there is none, or its number is known.
+    No,
+    /// Its number, and what was seen in it.
+    Seen,
+    /// Its number: all that is in it is told of.
+    Number,
+    /// Its number: what is in it has been there all along, and counts as seen.
+    Baseline,
+}
+
+/// The index's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Joined {
+    /// It was not asked, or could not answer.
+    #[default]
+    No,
+    /// The directory's number.
+    Number(IndexId),
+    /// The directory's number, and what was seen in it.
+    Seen(IndexId, Vec<Seen>),
+    /// The number of a directory that was never seen.
+    New(IndexId),
 }
 
 /// Which entries of a directory are wanted.
@@ -118,6 +153,8 @@ pub enum Look {
         /// Test whether anybody has a file open for writing.
         probe: bool,
     },
+    /// Those of [`Enter::names`] that are there, and whether each file is closed.
+    Named,
 }
 
 /// What was found at a path, all of it asked of one open file.
@@ -143,6 +180,12 @@ pub struct Found {
     pub reads: u32,
     /// Whether it was opened for reading, which gives `IN_OPEN` and `IN_CLOSE_NOWRITE`.
     pub opened: bool,
+    /// By what it is known again.
+    pub identity: Identity,
+    /// If it is a file and stamps were asked for: its own.
+    pub stamp: Option<Stamp>,
+    /// What the index knows of it, if that was asked.
+    pub joined: Joined,
 }
 
 /// One entry of a listed directory.
@@ -154,6 +197,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Whether it is closed.
     pub closed: Closed,
+    /// Its state, if that was asked and could be had.
+    pub stamp: Option<Stamp>,
 }
 
 /// What was seen under a name before.
@@ -234,6 +279,22 @@ pub struct Sighting<'a> {
     pub src: Option<Arc<[u8]>>,
     /// How it became known.
     pub origin: Origin,
+    /// If it is recovered, and there: the state in which it was found.
+    pub stamp: Option<Stamp>,
+}
+
+/// Something happened to a name, so what the index has of it is of yesterday.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// The directory.
+    pub index: IndexId,
+    /// The name in it; empty: the watched file itself.
+    pub name: Box<[u8]>,
+    /// The path of both.
+    pub path: Vec<u8>,
+    /// Whether somebody may have it open for writing. As long as somebody has, its state does not
+    /// count: the close is still to come, and does not change it.
+    pub probe: bool,
 }
 
 /// Something that an administrator wants to know.
@@ -277,6 +338,8 @@ enum Why {
     Refresh,
     /// Records were lost: read it anew.
     Resync,
+    /// Entries were found to differ: whether they are closed.
+    Probe,
 }
 
 /// What it means if a node is not where it stands.
@@ -336,6 +399,25 @@ pub struct Tree {
     /// Paths of Watches that are waited for, each told of once.
     waiting: BTreeSet<Arc<[u8]>>,
     unwatched: usize,
+    memory: Memory,
+}
+
+/// What the tree has to go by when it looks for what nobody told it.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Whether there is an index of what was seen.
+    keeps: bool,
+    /// The Watches that covered the same before the process began: until all is known, what the
+    /// index has not is new for them, and for others it was there all along.
+    familiar: Vec<WatchId>,
+    /// Records were lost, but of nothing that happened before this point (`CLOCK_REALTIME`).
+    lost_since: Option<i64>,
+    /// Entries that differ, until it is known whether they are closed.
+    differing: FxHashMap<NodeId, Vec<(Entry, Difference)>>,
+    writing: Writing,
+    touched: VecDeque<Touch>,
+    /// Directories that are gone for good.
+    gone: Vec<IndexId>,
 }
 
 impl Tree {
@@ -359,8 +441,19 @@ impl Tree {
             notices: VecDeque::new(),
             waiting: BTreeSet::new(),
             unwatched: 0,
+            memory: Memory::default(),
         };
         tree.seek(None, b"", true, Arrival::Present);
+        tree
+    }
+
+    /// A tree that has an index of what was seen. What differs from it when the tree is read for
+    /// the first time is told, to the Watches that are `familiar`: that covered the same before.
+    #[must_use]
+    pub fn keeping(scope: Scope, familiar: Vec<WatchId>) -> Self {
+        let mut tree = Self::new(scope);
+        tree.memory.keeps = true;
+        tree.memory.familiar = familiar;
         tree
     }
 
@@ -506,7 +599,30 @@ impl Tree {
         }
     }
 
+    /// Takes in that the next overflow has lost nothing of what happened before this point, in
+    /// nanoseconds of `CLOCK_REALTIME`.
+    pub fn handle_lost_since(&mut self, since: i64) {
+        let old = self.memory.lost_since.unwrap_or(since);
+        self.memory.lost_since = Some(old.min(since));
+    }
+
+    /// Takes in that all that differs has been told.
+    pub fn handle_in_step(&mut self) {
+        self.memory.familiar = Vec::new();
+        self.memory.lost_since = None;
+    }
+
     // -- out --
+
+    /// The next name of which the index is to look anew.
+    pub fn poll_touch(&mut self) -> Option<Touch> {
+        self.memory.touched.pop_front()
+    }
+
+    /// The next directory that the index may forget.
+    pub fn poll_gone(&mut self) -> Option<IndexId> {
+        self.memory.gone.pop()
+    }
 
     /// The next thing for the caller to do.
     pub fn poll_ask(&mut self) -> Option<Ask> {
@@ -529,6 +645,7 @@ impl Tree {
                 return Some(Ask::Leave(wd));
             }
         }
+        self.give_up_probing();
         if self.epochs.needs_barrier() {
             self.barrier_asked = true;
             return Some(Ask::Barrier);

@@ -32,14 +32,13 @@ use pyinotifyd_core::{
     filerule::{FileAction, FilePlan},
     path::shown,
     plan::{Action, Plan},
-    record::Wd,
     report::Report,
     task::{Outcome, RunId, StopHow, TaskId},
     time::Instant,
 };
 
 use self::support::{
-    kernel::{Kernel, Queued},
+    kernel::Kernel,
     notation,
     world::World,
 };
@@ -229,11 +228,7 @@ impl Stage {
             ["umount", at] => kernel.unmount(at),
             // The table of mounts has changed here.
             ["mounts", at] => self.handle(Input::Mount(at.as_bytes())),
-            ["overflow"] => {
-                let mask = EventType::QOverflow.mask();
-                let name = String::new();
-                kernel.queue.push_back(Queued { wd: Wd::NONE, mask, cookie: 0, name });
-            }
+            ["overflow"] => kernel.overflow(),
             ["lose", count] => {
                 let left = kernel.queue.len() - count.parse::<usize>().expect("a number");
                 kernel.queue.truncate(left);
@@ -335,7 +330,12 @@ impl Stage {
 
     fn show(&mut self, effect: &Effect) {
         let line = match effect {
-            Effect::Enter(_) | Effect::Leave(_) | Effect::Barrier => return,
+            Effect::Enter(_)
+            | Effect::Leave(_)
+            | Effect::Barrier
+            | Effect::Keep(_)
+            | Effect::LookFor(..)
+            | Effect::Passed(_) => return,
             Effect::Start(start) => self.started_line(start),
             Effect::Stop(run, StopHow::Term) => format!("stop R{} by SIGTERM", run.0),
             Effect::Stop(run, StopHow::Kill) => format!("stop R{} by SIGKILL", run.0),

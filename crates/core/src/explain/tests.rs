@@ -7,7 +7,7 @@ use crate::{
     filerule::{FileAction, FileRule},
     filter::Glob,
     pattern::{Pattern, Substitution},
-    plan::{BatchInput, EventMap, Exec, LogLine, Output, Retry, Scheduler, Shell, User},
+    plan::{BatchInput, EventMap, Exec, LogLine, OnCrash, Output, Retry, Scheduler, Shell, User},
     template::{ShellTemplate, Template},
 };
 
@@ -29,6 +29,7 @@ fn scheduler(name: &str, action: Action) -> Scheduler {
         follow: true,
         breaker: None,
         batch: None,
+        on_crash: OnCrash::Rerun,
         action,
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Counts, slab::List};
 use crate::{
     event::Event,
-    plan::{Breaker, Busy, Retry, Scheduler, SchedulerId},
+    plan::{Action, Breaker, Busy, OnCrash, Retry, Scheduler, SchedulerId},
 };
 
 /// A scheduler. A reload that keeps its name keeps its lane.
@@ -38,6 +38,10 @@ pub(super) struct Settings {
     pub(super) breaker: Option<Breaker>,
     /// The most tasks in one run.
     pub(super) batch: usize,
+    /// What becomes of a run that the end of the process cut off.
+    pub(super) on_crash: OnCrash,
+    /// Whether its runs are lines of the log that wait for nothing.
+    pub(super) is_line: bool,
 }
 
 impl Lane {
@@ -78,6 +82,11 @@ impl Settings {
             follow: scheduler.follow,
             breaker: scheduler.breaker,
             batch: scheduler.batch.map_or(1, |it| it.max_items.get()),
+            on_crash: scheduler.on_crash,
+            is_line: match scheduler.action {
+                Action::Log(_) => scheduler.delay.is_zero(),
+                Action::Exec(_) | Action::Shell(_) | Action::Rules(_) | Action::Hosted(_) => false,
+            },
         }
     }
 }

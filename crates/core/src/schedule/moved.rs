@@ -104,6 +104,7 @@ impl Schedule {
         }
         let event = renamed(&self.tasks[key].event, &path);
         self.tasks.rename(key, true, |it| it.event = event);
+        self.note_task(key);
         self.say(lane, id, Say::Followed { from: old, to: path });
         self.settle(key);
     }

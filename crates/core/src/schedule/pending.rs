@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Schedule, Timer,
+    Note, Schedule, Timer,
     breaker::Trigger,
     slab::Links,
     table::{Entry, LaneId, Spot},
@@ -138,13 +138,19 @@ impl Schedule {
         let task = self.remove_task(key);
         let path = Arc::clone(&task.event.pathname);
         self.say(task.lane, task.id, Say::Cancelled { path, why });
+        self.note_end(task.lane, Note::Dropped(task.id));
         if let Some(subject) = self.subjects.find(task.lane, task.subject()) {
             self.forget_if_idle(subject);
         }
     }
 
-    /// Sets when a task's wait is over.
+    /// Sets when a task's wait is over, and notes how it stands then.
     pub(super) fn set_due(&mut self, now: Instant, key: u32, due: Due) {
+        self.place_due(now, key, due);
+        self.note_task(key);
+    }
+
+    fn place_due(&mut self, now: Instant, key: u32, due: Due) {
         let timer = Timer::Task(key);
         let timer = match due {
             Due::Now => {

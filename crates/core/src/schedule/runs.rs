@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Command, Phase, Schedule, Timer,
+    Command, Note, Phase, Schedule, Timer,
     breaker::{Streak, Trigger},
     lane::Lane,
     moved::renamed,
@@ -133,7 +133,8 @@ impl Schedule {
     /// Starts what there are slots for: within a scheduler in the order of becoming ready, and
     /// the schedulers take turns, so that a flood in one does not keep the others waiting.
     pub(super) fn start_ready(&mut self, now: Instant) {
-        while self.runs.len() < self.slots
+        while !self.journal.held
+            && self.runs.len() < self.slots
             && let Some(id) = self.turn.pop_front()
         {
             let lane = self.lane_mut(id);
@@ -265,6 +266,7 @@ impl Schedule {
             let subject = self.begin(id, &task, key);
             let first = task.first;
             let task = RunTask { id: task.id, event: task.event, attempt: task.attempt };
+            self.note_run(id, &task, first);
             tasks.push(RunningTask { task, subject, first });
         }
         let counts = &mut self.lane_mut(id).counts;
@@ -324,6 +326,7 @@ impl Schedule {
         let event =
             if subject.path.is_empty() { task.event } else { renamed(&task.event, &subject.path) };
         let Lane { id, settings, .. } = self.lane(lane);
+        let settings = *settings;
         let may_go_on = id.is_some()
             && !subject.cancelled
             && !subject.restarted
@@ -336,12 +339,17 @@ impl Schedule {
                     next = Some((task.attempt, Due::Now));
                 }
                 Some(Why::Restart | Why::GivenUp) => (),
-                Some(Why::TimedOut) | None if self.phase != Phase::Open => (),
+                Some(Why::TimedOut) | None if self.phase != Phase::Open && !self.notes(lane) => (),
                 Some(Why::TimedOut) | None => {
                     let delay = retry::backoff(settings.retry, task.attempt, &outcome);
                     next = delay.map(|delay| (task.attempt + 1, after(delay)));
                 }
             }
+        }
+        // What this process had to cut off is the next one's to go on with.
+        let is_cut_off = why == Some(Why::GivenUp) && !outcome.is_done();
+        if next.is_none() && !is_cut_off {
+            self.note_end(lane, Note::Ended(task.id));
         }
         let retries = next.filter(|(attempt, _)| *attempt > task.attempt);
         let say = match retries {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Closed, Enter, Entry, Flight, Found, Kind, Look, NodeId, Notice, Otherwise, Ticket, Todo, Tree,
+    Closed, Enter, Flight, Found, Join, Kind, Look, NodeId, Notice, Otherwise, Ticket, Todo, Tree,
     WatchError, Why,
     nodes::{Node, State},
     settle::Echo,
@@ -61,17 +61,33 @@ impl Tree {
             // What stood there has gone by its own record; what took its place has not been seen.
             todo.why = Why::Arrived(Arrival::Later);
         }
+        let (mut names, mut stamps, mut join) = (Vec::new(), false, Join::No);
         let (spots, look, add) = match (todo.why, here) {
             (Why::Confirm(_), Some(node)) => (self.nodes[node].spots, Look::Nothing, true),
             (Why::Refresh, Some(node)) => (self.nodes[node].spots, Look::Nothing, false),
             (Why::Resync, Some(node)) => {
                 let spots = self.nodes[node].spots;
-                (spots, self.look(spots, Arrival::Present), true)
+                let mut look = self.look(spots, Arrival::Present);
+                if self.memory.lost_since.is_some() && self.scope.interest(spots).tells_changes() {
+                    (look, stamps) = (Look::Everything { probe: false }, true);
+                    join = if self.memory.keeps { Join::Seen } else { Join::No };
+                }
+                (spots, look, true)
             }
-            (Why::Confirm(_) | Why::Refresh | Why::Resync, None) => return None,
+            (Why::Probe, Some(node)) => {
+                names = self.names_to_probe(node);
+                stamps = true;
+                (self.nodes[node].spots, Look::Named, true)
+            }
+            (Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe, None) => return None,
             (Why::Arrived(arrival), _) => {
                 let spots = self.place_spots(&todo, arrival);
-                (spots, self.look(spots, arrival), true)
+                let mut look = self.look(spots, arrival);
+                if let Some(asked) = self.join(spots, arrival, here) {
+                    (look, join) = asked;
+                    stamps = matches!(join, Join::Seen | Join::Baseline);
+                }
+                (spots, look, true)
             }
         };
         if spots == SpotsId::NONE {
@@ -94,7 +110,9 @@ impl Tree {
         let ticket = Ticket(self.tickets);
         // In the middle of a trail a file is no way on: it is not even watched for a moment.
         let only_dir = !self.scope.interest(spots).is_root;
-        let enter = Enter { ticket, path: path.clone(), trusted, mask, add, only_dir, look };
+        let path_too = path.clone();
+        let enter =
+            Enter { ticket, path: path_too, trusted, mask, add, only_dir, look, names, stamps, join };
         self.in_flight.insert((todo.parent, todo.name.clone()));
         self.flights.insert(ticket, Flight { todo, path, spots, mask });
         Some(enter)
@@ -155,6 +173,10 @@ impl Tree {
         if interest.takes_later {
             mask = mask.with(moves).with(T::Create.mask());
         }
+        if self.memory.keeps && mask.intersects(T::Delete.mask().with(T::MovedFrom.mask())) {
+            // What is to be missed has to be known of.
+            mask = mask.with(moves).with(T::Create.mask());
+        }
         if interest.is_trail && (interest.globs || state.awaits) {
             mask = mask.with(moves).with(T::Create.mask()).with(T::Delete.mask());
         }
@@ -195,9 +217,11 @@ impl Tree {
                 self.nodes[here].mask = mask;
                 self.nodes[here].epoch = self.epochs.number();
                 self.expect_echoes(here, &found, false);
+                self.number(here, &found.joined);
                 match todo.why {
                     Why::Arrived(arrival) => self.list(here, arrival, found),
                     Why::Resync => self.resync(here, found),
+                    Why::Probe => self.probed(here, found),
                     Why::Refresh => {
                         // What is told of by name only may have been replaced before names were
                         // asked for.
@@ -227,7 +251,7 @@ impl Tree {
                     Why::Arrived(arrival) => {
                         self.insert(&todo, spots, mask, anchor, arrival, found);
                     }
-                    Why::Confirm(_) | Why::Refresh | Why::Resync => {
+                    Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe => {
                         self.todo.push(Todo { why: Why::Arrived(Arrival::Later), ..todo });
                     }
                 }
@@ -288,12 +312,13 @@ impl Tree {
             self.notices.push_back(Notice::Watches(path));
         }
         self.expect_echoes(id, &found, true);
+        self.number(id, &found.joined);
         self.list(id, arrival, found);
     }
 
     /// Takes in the listing of a directory that has just been entered.
-    pub(super) fn list(&mut self, node: NodeId, arrival: Arrival, found: Found) {
-        let Node { spots, state, .. } = self.nodes[node];
+    pub(super) fn list(&mut self, node: NodeId, arrival: Arrival, mut found: Found) {
+        let Node { spots, .. } = self.nodes[node];
         let interest = Arc::clone(self.scope.interest(spots));
         let new = arrival != Arrival::Present;
         let inside = if new { Arrival::Inside } else { Arrival::Present };
@@ -309,28 +334,29 @@ impl Tree {
             }
         }
         self.seek_literals(node, inside);
-        if !new || !interest.tells_entries() {
-            return;
+        let joined = std::mem::take(&mut found.joined);
+        let entries = self.entries_of(node, found);
+        if !new {
+            self.compare(node, entries, joined);
+        } else if interest.tells_entries() {
+            self.epochs.list(node, entries);
         }
-        let entries = if state.file {
-            vec![Entry { name: Box::default(), kind: found.kind, closed: found.closed }]
-        } else {
-            found.entries
-        };
-        self.epochs.list(node, entries);
     }
 
     /// Takes in the listing of a known directory after records were lost: what it has and the tree
     /// has not is new, what the tree has is looked at on its own.
-    pub(super) fn resync(&mut self, node: NodeId, found: Found) {
+    pub(super) fn resync(&mut self, node: NodeId, mut found: Found) {
         let interest = Arc::clone(self.scope.interest(self.nodes[node].spots));
-        for entry in found.entries {
+        for entry in &found.entries {
             let is_dir = entry.kind == Kind::Directory;
             if self.nodes.child(node, &entry.name).is_none() && (is_dir || interest.is_trail) {
                 self.seek(Some(node), &entry.name, is_dir, Arrival::Later);
             }
         }
         self.seek_literals(node, Arrival::Later);
+        let joined = std::mem::take(&mut found.joined);
+        let entries = self.entries_of(node, found);
+        self.compare_again(node, entries, joined);
     }
 
     /// Our own looking at a directory is seen by whoever watches it, or the directory that it is in.
@@ -375,7 +401,7 @@ impl Tree {
                     self.forget(here);
                 }
                 Why::Confirm(Otherwise::Left(cookie)) => self.depart(here, cookie),
-                Why::Confirm(Otherwise::Told) | Why::Arrived(_) | Why::Refresh => (),
+                Why::Confirm(Otherwise::Told) | Why::Arrived(_) | Why::Refresh | Why::Probe => (),
             }
         }
         let Some(parent) = todo.parent else { return };
@@ -395,10 +421,12 @@ impl Tree {
         }
         let why = match todo.why {
             Why::Arrived(arrival) => Why::Arrived(arrival),
-            Why::Confirm(_) | Why::Refresh | Why::Resync if self.here(&todo).is_some() => {
+            Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe
+                if self.here(&todo).is_some() =>
+            {
                 Why::Confirm(Otherwise::Told)
             }
-            Why::Confirm(_) | Why::Refresh | Why::Resync => Why::Arrived(again),
+            Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe => Why::Arrived(again),
         };
         self.epochs.miss(Todo { why, ..todo });
     }

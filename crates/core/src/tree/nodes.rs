@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, BuildHasherDefault};
 use hashbrown::HashTable;
 use rustc_hash::{FxHashMap, FxHasher};
 
-use crate::{event::Mask, path, record::Wd, scope::SpotsId, tree::DirId};
+use crate::{event::Mask, path, record::Wd, scope::SpotsId, stamp::IndexId, tree::DirId};
 
 /// Names a node for as long as it lives, and never another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub(super) struct Node {
     /// By which way it was reached; see [`super::Found::linked`].
     pub(super) anchor: u32,
     pub(super) mount: u32,
+    /// Its number in the index of what was seen.
+    pub(super) index: IndexId,
     /// How it stands towards the Watches.
     pub(super) spots: SpotsId,
     /// What the kernel was asked for here; other nodes of the same inode may ask for more.
@@ -341,6 +343,7 @@ impl Node {
             id: DirId::default(),
             anchor: 0,
             mount: 0,
+            index: IndexId::NONE,
             spots: SpotsId::NONE,
             mask: Mask::NONE,
             epoch: 0,

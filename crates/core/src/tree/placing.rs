@@ -143,6 +143,7 @@ impl Tree {
                 self.notices.push_back(Notice::Gone(path));
             }
             self.epochs.take_untold(node);
+            self.memory.differing.remove(&node);
             self.leaving.extend(self.nodes.wd(node));
             self.nodes.remove(node);
             if self.top == Some(node) {

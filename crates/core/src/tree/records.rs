@@ -11,6 +11,7 @@ use crate::{
     plan::WatchId,
     record::{Record, Wd},
     scope::{Arrival, SpotsId},
+    stamp::IndexId,
 };
 
 impl Tree {
@@ -58,6 +59,7 @@ impl Tree {
                 name,
                 src,
                 origin: Origin::Live,
+                stamp: None,
             };
             let from = sighting.src.clone();
             out(self, sighting);
@@ -67,6 +69,7 @@ impl Tree {
             }
         }
         let (name, is_dir) = (record.name, record.mask.is_dir());
+        self.note(node, name, event_type, is_dir);
         match event_type {
             EventType::Create => self.arrived(node, name, is_dir),
             EventType::MovedFrom => self.moved_from(node, name, is_dir, record.cookie),
@@ -221,6 +224,8 @@ impl Tree {
             if self.epochs.is_settling(self.nodes[child].epoch) {
                 self.confirm(child, Otherwise::Told);
             } else {
+                let index = self.nodes[child].index;
+                self.memory.gone.extend(Some(index).filter(|it| *it != IndexId::NONE));
                 // Somebody holds it open, or it is a file with other links: its own record is late.
                 self.forget(child);
             }
@@ -282,6 +287,7 @@ impl Tree {
                 name: b"",
                 src: None,
                 origin: Origin::Live,
+                stamp: None,
             };
             out(self, sighting);
         }

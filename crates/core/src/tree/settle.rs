@@ -17,7 +17,8 @@ use crate::{
     event::{EventType, Mask},
     path,
     record::Wd,
-    tree::{Closed, Entry, Kind, NodeId, Todo},
+    stamp::Stamp,
+    tree::{Closed, Entry, Kind, NodeId, Todo, compare::Difference},
 };
 
 /// The epochs whose barriers have not been read.
@@ -67,6 +68,9 @@ pub(super) struct UntoldEntry {
     pub(super) name: Box<[u8]>,
     pub(super) kind: Kind,
     pub(super) closed: Closed,
+    pub(super) stamp: Option<Stamp>,
+    /// What has become of it, if it is not new in a new directory.
+    pub(super) difference: Option<Difference>,
     /// That it came has been told, because a record about it had to be.
     pub(super) came: bool,
     /// Where it was before, if it is a directory that was known under another name.
@@ -108,6 +112,18 @@ impl Epochs {
         if !entries.is_empty() {
             self.untold.insert(node, Untold::new(entries));
             self.current.listed.push(node);
+        }
+    }
+
+    /// As [`Self::list`], for entries that differ from what was seen before.
+    pub(super) fn list_differing(&mut self, node: NodeId, differing: Vec<(Entry, Difference)>) {
+        if !differing.is_empty() {
+            self.current.listed.push(node);
+            let untold = self.untold.entry(node).or_default();
+            for (entry, difference) in differing {
+                untold.told(&entry.name);
+                untold.add(entry, Some(difference));
+            }
         }
     }
 
@@ -246,14 +262,22 @@ impl Untold {
             entries: Vec::with_capacity(entries.len()),
             by_name: HashTable::with_capacity(entries.len()),
         };
-        for Entry { name, kind, closed } in entries {
-            let at = u32::try_from(it.entries.len()).expect("entries of a directory are counted");
-            it.entries.push(Some(UntoldEntry { name, kind, closed, came: false, src: None }));
-            let entries = &it.entries;
-            let hash_of = |at: u32| entries[at as usize].as_ref().map_or(0, |it| hash(&it.name));
-            it.by_name.insert_unique(hash_of(at), at, |at| hash_of(*at));
+        for entry in entries {
+            it.add(entry, None);
         }
         it
+    }
+
+    /// Adds an entry. There must be none of that name.
+    fn add(&mut self, entry: Entry, difference: Option<Difference>) {
+        let Entry { name, kind, closed, stamp } = entry;
+        let at = u32::try_from(self.entries.len()).expect("entries of a directory are counted");
+        let came = !matches!(difference, None | Some(Difference::Came));
+        let entry = UntoldEntry { name, kind, closed, stamp, difference, came, src: None };
+        self.entries.push(Some(entry));
+        let entries = &self.entries;
+        let hash_of = |at: u32| entries[at as usize].as_ref().map_or(0, |it| hash(&it.name));
+        self.by_name.insert_unique(hash_of(at), at, |at| hash_of(*at));
     }
 
     pub(super) fn get(&mut self, name: &[u8]) -> Option<&mut UntoldEntry> {

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Closed, Departure, Kind, NodeId, Notice, Sighting, Sink, Tree};
+use super::{
+    Closed, Departure, Kind, NodeId, Notice, Sighting, Sink, Tree, compare::Difference,
+    settle::UntoldEntry,
+};
 use crate::{
     event::{EventType, Mask, Origin},
     record::Wd,
+    stamp::Stamp,
 };
 
 impl Tree {
@@ -33,17 +37,52 @@ impl Tree {
             }
             self.tell_above(*node, out);
             for mut entry in untold.into_entries() {
-                if !entry.came {
-                    let src = entry.take_src();
-                    self.tell_came(*node, &entry.name, entry.kind, src, out);
-                }
                 if entry.closed == Closed::Unknown {
                     let path = self.place_path_of(*node, &entry.name);
                     self.notices.push_back(Notice::Unprobed(path.into()));
                 }
-                if matches!(entry.closed, Closed::Yes | Closed::Unknown) {
+                let is_closed = matches!(entry.closed, Closed::Yes | Closed::Unknown);
+                if let Some(difference) = entry.difference
+                    && entry.src.is_none()
+                {
+                    self.tell_difference(*node, &entry, difference, is_closed, out);
+                    self.note_told(*node, &entry);
+                    continue;
+                }
+                if !entry.came {
+                    let src = entry.take_src();
+                    self.tell_came(*node, &entry.name, entry.kind, src, out);
+                }
+                if is_closed {
                     self.tell(*node, EventType::CloseWrite, &entry.name, false, None, out);
                 }
+                self.note_told(*node, &entry);
+            }
+        }
+    }
+
+    /// Tells of what no record told: by each of the types by which one would have.
+    fn tell_difference(
+        &self,
+        node: NodeId,
+        entry: &UntoldEntry,
+        difference: Difference,
+        is_closed: bool,
+        out: &mut Sink<'_>,
+    ) {
+        let is_dir = entry.kind == Kind::Directory;
+        for event_type in difference.event_types() {
+            let is_told = match event_type {
+                EventType::Create | EventType::MovedTo => {
+                    !(entry.came && difference == Difference::Came)
+                }
+                EventType::CloseWrite => is_closed,
+                _ => true,
+            };
+            if is_told {
+                let stamp = entry.stamp;
+                let origin = Origin::Recovered;
+                self.tell_as(node, *event_type, &entry.name, is_dir, origin, stamp, None, out);
             }
         }
     }
@@ -60,10 +99,23 @@ impl Tree {
         let Some(untold) = self.epochs.untold(node) else { return };
         let Some(entry) = untold.get(name) else { return };
         let (kind, src) = (entry.kind, entry.take_src());
-        let closed = entry.closed == Closed::Yes && event_type == EventType::MovedFrom;
+        let content = matches!(
+            entry.difference,
+            None | Some(Difference::Came | Difference::Changed | Difference::Closed)
+        );
+        let closed =
+            content && entry.closed == Closed::Yes && event_type == EventType::MovedFrom;
         let came = std::mem::replace(&mut entry.came, true);
+        // Behind a loss there may be further ones: what was listed may have come about by what no
+        // record tells. It is told all the same, rather twice than never.
+        let is_gone = entry.difference == Some(Difference::Gone);
+        let is_whole = self.memory.lost_since.is_none();
         let all_told = match event_type {
-            EventType::Create | EventType::MovedTo => return untold.told(name),
+            EventType::Create | EventType::MovedTo if is_whole || is_gone => {
+                return untold.told(name);
+            }
+            EventType::Create | EventType::MovedTo => return,
+            _ if !is_whole => false,
             EventType::CloseWrite | EventType::Delete | EventType::MovedFrom => true,
             _ => false,
         };
@@ -123,6 +175,21 @@ impl Tree {
         src: Option<Arc<[u8]>>,
         out: &mut Sink<'_>,
     ) {
+        self.tell_as(node, event_type, name, is_dir, Origin::Scan, None, src, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are what is told")]
+    fn tell_as(
+        &self,
+        node: NodeId,
+        event_type: EventType,
+        name: &[u8],
+        is_dir: bool,
+        origin: Origin,
+        stamp: Option<Stamp>,
+        src: Option<Arc<[u8]>>,
+        out: &mut Sink<'_>,
+    ) {
         let spots = self.nodes[node].spots;
         if !self.scope.interest(spots).wanted.contains(event_type.mask()) {
             return;
@@ -139,7 +206,8 @@ impl Tree {
             wd: self.nodes.wd(node).unwrap_or(Wd::NONE),
             name,
             src,
-            origin: Origin::Scan,
+            origin,
+            stamp,
         };
         out(self, sighting);
     }

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use pyinotifyd_core::{
     event::{Event, EventType, Origin},
     filter::Filter,
-    plan::{Action, Breaker, Busy, Plan, Retry, Scheduler, SchedulerId},
+    plan::{Action, Breaker, Busy, OnCrash, Plan, Retry, Scheduler, SchedulerId},
     record::Wd,
     task::{Order, OrderKind},
     time::Instant,
@@ -42,6 +42,7 @@ pub(crate) fn scheduler(name: &str) -> Scheduler {
         follow: true,
         breaker: None,
         batch: None,
+        on_crash: OnCrash::Rerun,
         action: Action::Rules(Vec::new()),
     }
 }

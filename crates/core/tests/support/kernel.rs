@@ -13,7 +13,8 @@ use pyinotifyd_core::{
     event::{EventType, Mask},
     path,
     record::Wd,
-    tree::{Closed, DirId, Enter, EnterError, Entry, Found, Kind, Look, Ticket},
+    stamp::{Identity, Stamp},
+    tree::{Closed, DirId, Enter, EnterError, Entry, Found, Joined, Kind, Look, Ticket},
 };
 
 pub(crate) type Ino = usize;
@@ -45,6 +46,20 @@ pub(crate) struct Kernel {
     free: bool,
     /// What a mount hides: by the mounted directory, the one below.
     hidden: BTreeMap<Ino, Ino>,
+    /// What each inode's times are, by a clock of its own that never stands still.
+    times: BTreeMap<Ino, Times>,
+    pub(crate) clock: i64,
+    /// When the queue was last empty.
+    empty: i64,
+    /// What happened before this has not been lost.
+    pub(crate) lost_since: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    made: i64,
+    written: i64,
+    changed: i64,
 }
 
 impl Kernel {
@@ -75,11 +90,13 @@ impl Kernel {
     }
 
     pub(crate) fn queue_up(&mut self, record: Queued) {
+        if self.queue.is_empty() {
+            self.empty = self.clock;
+        }
         if self.queue.len() >= self.limit {
             // There is one overflow record at most.
             if !self.queue.iter().any(|it| it.wd == Wd::NONE) {
-                let mask = EventType::QOverflow.mask();
-                self.queue.push_back(Queued { wd: Wd::NONE, mask, cookie: 0, name: String::new() });
+                self.overflow();
             }
             return;
         }
@@ -90,6 +107,12 @@ impl Kernel {
         if !self.queue.back().is_some_and(same) {
             self.queue.push_back(record);
         }
+    }
+
+    pub(crate) fn overflow(&mut self) {
+        self.lost_since = self.empty;
+        let mask = EventType::QOverflow.mask();
+        self.queue.push_back(Queued { wd: Wd::NONE, mask, cookie: 0, name: String::new() });
     }
 
     pub(crate) fn resolve(&self, at: &[u8]) -> Option<(Ino, bool)> {
@@ -122,6 +145,30 @@ impl Kernel {
         dirs[n % dirs.len()]
     }
 
+    /// By what a directory is known again.
+    pub(crate) fn identity(&self, ino: Ino) -> Identity {
+        Identity { ino: ino as u64, btime: self.stamp(ino).btime, dev: 0 }
+    }
+
+    /// An inode's state.
+    pub(crate) fn stamp(&self, ino: Ino) -> Stamp {
+        let Times { made, written, changed } = self.times.get(&ino).copied().unwrap_or_default();
+        let ino = ino as u64;
+        Stamp { ino, ctime: changed, mtime: written, btime: made, size: 0 }
+    }
+
+    /// Something of an inode changes, and its content if it is `written`.
+    pub(crate) fn change(&mut self, ino: Ino, written: bool) {
+        self.clock += 1;
+        let now = self.clock;
+        let times =
+            self.times.entry(ino).or_insert(Times { made: now, written: now, changed: now });
+        times.changed = now;
+        if written {
+            times.written = now;
+        }
+    }
+
     pub(crate) fn create(&mut self, dir: Ino, name: &str, is_dir: bool) -> Option<Ino> {
         // Nothing but `/r` and `/o` is in `/`, so that a history is about them.
         let strange = dir == 0 && !["r", "o"].contains(&name);
@@ -130,6 +177,7 @@ impl Kernel {
         }
         self.last_ino += 1;
         let ino = self.last_ino;
+        self.change(ino, true);
         if is_dir {
             self.dirs.insert(ino, BTreeMap::new());
         } else {
@@ -195,6 +243,7 @@ impl Kernel {
         }
         self.dirs.get_mut(&from).unwrap().remove(a);
         self.dirs.get_mut(&to).unwrap().insert(b.into(), (ino, is_dir));
+        self.change(ino, false);
         self.moved((from, a), (to, b), ino, is_dir);
         if let Some((old, _)) = victim {
             self.evict(old, to);
@@ -209,6 +258,8 @@ impl Kernel {
         if from == 0 || to == 0 || one == other || loops {
             return;
         }
+        self.change(one.0, false);
+        self.change(other.0, false);
         self.dirs.get_mut(&from).unwrap().insert(a.into(), other);
         self.dirs.get_mut(&to).unwrap().insert(b.into(), one);
         self.moved((from, a), (to, b), one.0, one.1);
@@ -302,6 +353,11 @@ impl Kernel {
     /// watches the entry itself.
     pub(crate) fn tell(&mut self, dir: Ino, name: &str, event_type: EventType) {
         let Some(&(ino, is_dir)) = self.dirs[&dir].get(name) else { return };
+        match event_type {
+            EventType::Modify => self.change(ino, true),
+            EventType::Attrib => self.change(ino, false),
+            _ => (),
+        }
         self.push(dir, event_type, is_dir, 0, name);
         self.push(ino, event_type, is_dir, 0, "");
     }
@@ -405,12 +461,13 @@ impl Walk {
             }
             Self::Watched(enter, ino, is_dir, wd) => {
                 let listed = kernel.dirs.get(&ino).cloned().unwrap_or_default();
-                let probe = enter.look == Look::Everything { probe: true };
+                let probe = matches!(enter.look, Look::Everything { probe: true } | Look::Named);
                 let entries = listed.into_iter().filter_map(|(name, (ino, is_dir))| {
                     let wanted = match enter.look {
                         Look::Nothing => false,
                         Look::Directories => is_dir,
                         Look::Everything { .. } => true,
+                        Look::Named => enter.names.iter().any(|it| **it == *name.as_bytes()),
                     };
                     let kind = if is_dir { Kind::Directory } else { Kind::File };
                     let closed = match (probe && !is_dir, kernel.writing.contains(&ino)) {
@@ -418,8 +475,9 @@ impl Walk {
                         (true, true) => Closed::No,
                         (true, false) => Closed::Yes,
                     };
+                    let stamp = enter.stamps.then(|| kernel.stamp(ino));
                     let name = name.into_bytes().into_boxed_slice();
-                    wanted.then_some(Entry { name, kind, closed })
+                    wanted.then_some(Entry { name, kind, closed, stamp })
                 });
                 let found = Found {
                     wd: Ok(wd),
@@ -432,6 +490,9 @@ impl Walk {
                     entries: entries.collect(),
                     reads: 1,
                     opened: false,
+                    identity: kernel.identity(ino),
+                    stamp: enter.stamps.then(|| kernel.stamp(ino)),
+                    joined: Joined::No,
                 };
                 kernel.unpin(ino);
                 Self::Done(enter.ticket, Ok(found))

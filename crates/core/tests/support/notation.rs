@@ -24,7 +24,7 @@ use pyinotifyd_core::{
     pattern::{Pattern, Substitution},
     plan::{
         Action, Batch, BatchInput, Binding, Breaker, Busy, EventMap, Exec, Level, LogLine,
-        NamePattern, PathPattern, Plan, Process, Retry, Scheduler, SchedulerId, Watch,
+        NamePattern, OnCrash, PathPattern, Plan, Process, Retry, Scheduler, SchedulerId, Watch,
     },
     task::OrderKind,
     template::Template,
@@ -127,6 +127,7 @@ fn scheduler(name: &str, settings: &[&str]) -> Scheduler {
         follow: true,
         breaker: None,
         batch: None,
+        on_crash: OnCrash::Rerun,
         action: Action::Exec(Exec {
             argv: vec![Template::literal("run")],
             process: Process::default(),
@@ -163,6 +164,13 @@ fn scheduler(name: &str, settings: &[&str]) -> Scheduler {
                     within: duration(parts[1]),
                     rest: duration(parts[2]),
                 });
+            }
+            "on_crash" => {
+                it.on_crash = match value {
+                    "rerun" => OnCrash::Rerun,
+                    "report" => OnCrash::Report,
+                    _ => panic!("{setting}?"),
+                }
             }
             "singlejob" => it.singlejob = true,
             "dirs" => it.dirs = true,

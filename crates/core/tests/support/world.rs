@@ -10,7 +10,7 @@ use std::{
 use pyinotifyd_core::{
     engine::{Effect, Engine, Input, Start},
     plan::Plan,
-    record::Record,
+    record::{Record, Wd},
     task::{Outcome, RunId},
     time::Instant,
 };
@@ -56,7 +56,16 @@ impl World {
                 self.runs.insert(run.id, start);
             }
             Effect::Stop(run, _) => assert!(self.runs.contains_key(run), "{run:?} has ended"),
-            Effect::Say(_) | Effect::Tell(_) | Effect::Exit => (),
+            Effect::LookFor(number, tasks) => {
+                let missing = tasks.iter().filter(|(_, path)| self.kernel.resolve(path).is_none());
+                let missing = missing.map(|(id, _)| *id).collect();
+                self.handle(Input::Missing(*number, missing));
+            }
+            Effect::Say(_)
+            | Effect::Tell(_)
+            | Effect::Exit
+            | Effect::Keep(_)
+            | Effect::Passed(_) => (),
         }
         Some(effect)
     }
@@ -80,6 +89,9 @@ impl World {
     pub(crate) fn read(&mut self) -> bool {
         if !self.engine.wants_records() {
             return false;
+        }
+        if self.kernel.queue.front().is_some_and(|it| it.wd == Wd::NONE) {
+            self.handle(Input::Lost(self.kernel.lost_since));
         }
         let Some(it) = self.kernel.queue.pop_front() else { return false };
         let (wd, mask, cookie) = (it.wd, it.mask, it.cookie);

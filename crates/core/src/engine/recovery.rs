@@ -1,0 +1,318 @@
+//! Finding out what has happened that nobody told: after records were lost, and after a start with
+//! what an earlier process has left.
+//!
+//! The tree says what differs. Here it is decided for whom that is news, and nothing starts until
+//! it is known: a task whose file is gone would run for nothing, and one that is ordered twice
+//! would run twice.
+//!
+//! What was acted on is remembered in two ways. The index has the state of a file once everything
+//! that happened before has been handled; it lags behind by a moment. For that moment there are
+//! *memos*: the tasks that waited, ran or ended last, with the state in which their file was then. A
+//! difference that leads to the same state is no news for the same scheduler.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+use super::{Effect, Engine, Keep, Life, schedule, scope};
+use crate::{
+    event::{Event, EventType},
+    path,
+    plan::{Binding, Plan, SchedulerId, Watch, WatchId},
+    report::{CancelReason, Report, Say},
+    schedule::Note,
+    scope::Coverage,
+    stamp::Stamp,
+    task::{KeptTask, TaskId},
+    time::Instant,
+    tree::Tree,
+};
+
+/// What an earlier process has left.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// What its Watches covered, as [`Keep::Covers`] said; `None`: it left nothing.
+    pub covered: Option<Vec<u8>>,
+    /// Its tasks.
+    pub tasks: Vec<KeptBefore>,
+}
+
+/// A task of an earlier process.
+#[derive(Clone, Debug)]
+pub struct KeptBefore {
+    /// The task, as it was kept last.
+    pub task: KeptTask,
+    /// Whether it has ended, and only says what it was for.
+    pub ended: bool,
+    /// In which state its file was when it was kept last; `None`: it was not there.
+    pub stamp: Option<Stamp>,
+}
+
+/// What a scheduler has acted on, or is going to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memo {
+    stamp: Option<Stamp>,
+    of_a_leaving: bool,
+}
+
+/// How far it is known what there is to do.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    keeps: bool,
+    stage: Stage,
+    /// How many tasks of an earlier process wait for it to be known.
+    restored: usize,
+    /// How often it was looked up whether files are there.
+    looks: u64,
+    /// What is to be told once everything queued before has been handled, and where in the tree's
+    /// count that is.
+    fences: VecDeque<(u32, u64)>,
+}
+
+/// See [`Recovery`].
+#[derive(Debug, Default)]
+enum Stage {
+    /// It is known.
+    #[default]
+    InStep,
+    /// The trees are being read.
+    Reading,
+    /// The trees are known; whether there is what these tasks are about is being looked up.
+    Looking(u64, BTreeMap<TaskId, Arc<Event>>),
+}
+
+/// For whom a difference is news.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// While the trees are read for the first time: the Watches that were there before.
+    familiar: Option<Vec<WatchId>>,
+    memos: BTreeMap<(SchedulerId, Arc<[u8]>), Memo>,
+    /// The path that was told of last, and the orders that it has led to.
+    last: Option<Arc<[u8]>>,
+    orders: Vec<Binding>,
+    /// How many paths were told of.
+    told: usize,
+}
+
+impl Recovery {
+    pub(super) fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    pub(super) fn fence(&mut self, tree: &mut Tree, number: u64) {
+        self.fences.push_back((tree.fence(), number));
+    }
+}
+
+impl Engine {
+    pub(super) fn restore(&mut self, now: Instant, kept: Kept) {
+        let watches = self.plan.watches();
+        let covered = kept.covered.unwrap_or_default();
+        let before: Vec<&[u8]> = covered.split(|it| *it == 0).collect();
+        let is_familiar = |watch: &Watch| before.contains(&&*words_of(&self.plan, watch));
+        let familiar: Vec<WatchId> =
+            watches.filter(|(_, it)| is_familiar(it)).map(|(id, _)| id).collect();
+        self.tree = Tree::keeping(scope(&self.plan), familiar.clone());
+        self.recovery.keeps = true;
+        self.recovery.stage = Stage::Reading;
+        self.desk.known.familiar = Some(familiar);
+        self.desk.schedule.keep();
+        self.desk.schedule.hold();
+        for KeptBefore { task, ended, stamp } in kept.tasks {
+            let scheduler = self.plan.schedulers().find(|(_, it)| it.name == task.scheduler);
+            if let Some((scheduler, _)) = scheduler {
+                let of_a_leaving = !task.event.event_type.leaves_something();
+                let key = (scheduler, Arc::clone(&task.event.pathname));
+                self.desk.known.memos.insert(key, Memo { stamp, of_a_leaving });
+            }
+            if ended {
+                continue;
+            }
+            let (id, path) = (task.id, Arc::clone(&task.event.pathname));
+            self.recovery.restored += 1;
+            if !self.desk.schedule.handle_restored(now, task) {
+                let say = Say::Cancelled { path, why: CancelReason::SchedulerGone };
+                let logname = Arc::clone(&self.plan.logname);
+                let report = Report { logname, task: Some(id), say };
+                self.desk.effects.push_back(Effect::Say(report));
+            }
+        }
+        let Engine { desk, plan, .. } = self;
+        desk.drain_schedule(plan, now);
+    }
+
+    /// Records were lost: what was ordered just now may be found again.
+    pub(super) fn handle_lost(&mut self, since: i64) {
+        if matches!(self.life, Life::Starting | Life::Running) {
+            self.tree.handle_lost_since(since);
+            self.desk.schedule.hold();
+        }
+    }
+
+    pub(super) fn handle_overflow(&mut self) {
+        self.desk.schedule.hold();
+        self.recovery.stage = Stage::Reading;
+        self.say(Say::Overflow);
+    }
+
+    /// The trees are known.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        match self.recovery.stage {
+            Stage::Reading => {
+                let tasks = self.desk.schedule.tasks_of_files();
+                let paths: Vec<_> =
+                    tasks.iter().map(|(id, it)| (*id, Arc::clone(&it.pathname))).collect();
+                self.recovery.looks += 1;
+                let number = self.recovery.looks;
+                self.recovery.stage = Stage::Looking(number, tasks.into_iter().collect());
+                if paths.is_empty() {
+                    self.handle_missing(now, number, &[]);
+                } else {
+                    self.desk.effects.push_back(Effect::LookFor(number, paths));
+                }
+            }
+            Stage::Looking(..) => (),
+            Stage::InStep if self.life == Life::Starting => self.be_ready(),
+            Stage::InStep => (),
+        }
+    }
+
+    pub(super) fn handle_missing(&mut self, now: Instant, number: u64, missing: &[TaskId]) {
+        // Should records have been lost meanwhile, all is read and looked up once more.
+        let asked = match &mut self.recovery.stage {
+            Stage::Looking(asked, tasks) if *asked == number => mem::take(tasks),
+            Stage::InStep | Stage::Reading | Stage::Looking(..) => return,
+        };
+        self.recovery.stage = Stage::InStep;
+        let missing = missing.iter().filter_map(|id| Some((*id, Arc::clone(asked.get(id)?))));
+        self.desk.schedule.handle_missing(&missing.collect());
+        self.tree.handle_in_step();
+        let known = mem::take(&mut self.desk.known);
+        match self.life {
+            Life::Starting => {
+                self.be_ready();
+                let tasks = mem::take(&mut self.recovery.restored);
+                if tasks > 0 {
+                    self.say(Say::Restored { tasks });
+                }
+                if known.familiar.is_some_and(|it| !it.is_empty()) {
+                    self.say(Say::CaughtUp { recovered: known.told });
+                }
+                if self.recovery.keeps {
+                    self.keep_coverage();
+                    self.desk.effects.push_back(Effect::Keep(Keep::InStep));
+                }
+            }
+            Life::Running => {
+                let directories = self.tree.watched_len();
+                self.say(Say::Resynced { recovered: known.told, directories });
+            }
+            Life::Stopping { .. } | Life::GivingUp | Life::Over => (),
+        }
+        self.desk.schedule.handle_release(now);
+        self.desk.drain_schedule(&self.plan, now);
+    }
+
+    fn be_ready(&mut self) {
+        self.life = Life::Running;
+        self.say(Say::Ready {
+            directories: self.tree.watched_len(),
+            watches: self.plan.watches.len(),
+        });
+    }
+
+    /// Hands over what the index is to look at, then what has been waited for: it comes behind all
+    /// that was handled before.
+    pub(super) fn keep_what_was_touched(&mut self) {
+        let effects = &mut self.desk.effects;
+        while let Some(touch) = self.tree.poll_touch() {
+            effects.push_back(Effect::Keep(Keep::Touched(touch)));
+        }
+        while let Some(index) = self.tree.poll_gone() {
+            effects.push_back(Effect::Keep(Keep::Gone(index)));
+        }
+        while let Some((fence, number)) = self.recovery.fences.front()
+            && self.tree.has_passed(*fence)
+        {
+            effects.push_back(Effect::Passed(*number));
+            self.recovery.fences.pop_front();
+        }
+    }
+
+    pub(super) fn keep_coverage(&mut self) {
+        if self.recovery.keeps {
+            let words = self.plan.watches.iter().map(|it| words_of(&self.plan, it));
+            let covers = words.collect::<Vec<_>>().join(&0);
+            self.desk.effects.push_back(Effect::Keep(Keep::Covers(covers)));
+        }
+    }
+}
+
+impl Known {
+    /// Whether what differs is told to a Watch.
+    pub(super) fn is_familiar(&self, watch: WatchId) -> bool {
+        self.familiar.as_ref().is_none_or(|it| it.contains(&watch))
+    }
+
+    /// Something is found to differ; it may be told by several event types.
+    pub(super) fn begin(&mut self, event: &Event) {
+        if self.last.as_ref() != Some(&event.pathname) {
+            self.last = Some(Arc::clone(&event.pathname));
+            self.orders.clear();
+            self.told += 1;
+        }
+    }
+
+    /// Whether it is news for a scheduler; the next time it is none.
+    pub(super) fn is_news(
+        &mut self,
+        binding: Binding,
+        event: &Event,
+        stamp: Option<Stamp>,
+    ) -> bool {
+        let key = (binding.scheduler, Arc::clone(&event.pathname));
+        let acted_on = self.memos.get(&key).is_some_and(|memo| match stamp {
+            Some(_) => memo.stamp == stamp,
+            None => memo.of_a_leaving && memo.stamp.is_none(),
+        });
+        if acted_on || self.orders.contains(&binding) {
+            return false;
+        }
+        self.orders.push(binding);
+        true
+    }
+}
+
+impl From<schedule::Note> for Keep {
+    fn from(note: Note) -> Self {
+        match note {
+            Note::Task(task) => Self::Task(task),
+            Note::Ended(id) => Self::Ended(id),
+            Note::Dropped(id) => Self::Dropped(id),
+        }
+    }
+}
+
+/// Who hears of everything hears of a difference by its first types: that it may have been a move
+/// is only said to who asks for nothing else.
+pub(super) fn is_told_by_another_type(watch: &Watch, event_type: EventType) -> bool {
+    let first = match event_type {
+        EventType::MovedTo => EventType::Create,
+        EventType::MovedFrom => EventType::Delete,
+        _ => return false,
+    };
+    watch.listen.contains(first.mask())
+}
+
+/// What decides which directories a Watch covers, without NUL: by this it is known again.
+fn words_of(plan: &Plan, watch: &Watch) -> Vec<u8> {
+    let Coverage { paths, rec, auto_add, filter, .. } = super::coverage(plan, watch);
+    let mut words = format!("{rec} {auto_add} {filter:?}");
+    for pattern in paths {
+        words.push(' ');
+        words.push_str(&path::shown(&pattern.source).to_string());
+    }
+    words.into_bytes()
+}
