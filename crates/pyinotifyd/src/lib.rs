@@ -17,6 +17,8 @@ mod json;
 mod log;
 mod runtime;
 mod service;
+#[doc(hidden)]
+pub mod store;
 
 use std::{
     io::{self, Write},
