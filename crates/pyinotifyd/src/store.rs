@@ -33,10 +33,24 @@
 //! again, and a reserve of space (the *ballast*) is set free for it. When the disk fails otherwise,
 //! nothing is tried again, because after a failed `fsync(2)` nobody knows what is on it.
 
+mod apply;
+mod batch;
+mod fault;
+mod index;
+mod journal;
+mod keeper;
 mod open;
+mod room;
+mod rows;
+mod schema;
 mod thread;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
+    fmt,
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -53,6 +67,7 @@ use pyinotifyd_core::{
     tree::Seen,
 };
 
+use self::keeper::{Keeper, Start};
 pub use self::{open::OpenError, thread::Writer};
 
 /// Something for the store to write down, or to answer.
@@ -203,8 +218,11 @@ pub struct Settings {
     pub round_pause: Duration,
     /// How long the thread waits for more when nobody waits for it.
     pub linger: Duration,
-    /// A file whose change is younger than this may change again without its stamp telling.
+    /// A file whose change is younger than this may change again without its stamp telling. No
+    /// time at all: none is.
     pub racy: Duration,
+    /// Whether file systems are believed that are known to give each change a time of its own.
+    pub fine: bool,
     /// After a full disk: how long until the first new try, and at most.
     pub retry: (Duration, Duration),
 }
@@ -215,6 +233,7 @@ impl Default for Settings {
             round_pause: Duration::from_millis(100),
             linger: Duration::from_millis(5),
             racy: Duration::from_millis(20),
+            fine: true,
             retry: (Duration::from_secs(1), Duration::from_secs(30)),
         }
     }
@@ -264,8 +283,16 @@ impl Stats {
 }
 
 /// A directory's store, open and locked, that nothing is written to yet.
-#[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    start: Start,
+    lock: File,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("file", &self.start.file).finish_non_exhaustive()
+    }
+}
 
 impl Store {
     /// Opens the store in a directory, which is made if it is missing.
@@ -274,8 +301,9 @@ impl Store {
     ///
     /// See [`OpenError`]. What cannot be used as a store is no error: it is set aside.
     pub fn open(dir: &Path) -> Result<Opened, OpenError> {
-        let _ = dir;
-        Ok(Opened { store: Self {}, kept: Kept::default(), set_aside: None })
+        let found = open::open(dir)?;
+        let store = Self { start: found.start, lock: found.lock };
+        Ok(Opened { store, kept: found.kept, set_aside: found.set_aside })
     }
 
     /// Starts the thread. Replies are given on that thread, in order.
@@ -297,7 +325,8 @@ impl Store {
         settings: Settings,
         reply: Box<dyn Fn(Reply) + Send>,
     ) -> io::Result<Writer> {
-        let _ = settings;
-        Writer::spawn(reply)
+        let stats = Arc::new(Stats::default());
+        let keeper = Keeper::new(self.start, settings, Arc::clone(&stats));
+        Writer::spawn(keeper, self.lock, settings.linger, stats, reply)
     }
 }

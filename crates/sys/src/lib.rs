@@ -4,6 +4,7 @@
 //! move is said by the caller, and what came of it is given back, with the call and the path in
 //! every error. What it means is the business of `pyinotifyd-core`, which this crate does not know.
 
+pub mod disk;
 pub mod enter;
 pub mod files;
 pub mod inotify;
@@ -14,4 +15,5 @@ pub mod mounts;
 pub mod process;
 pub mod random;
 pub mod socket;
+pub mod stamp;
 pub mod time;

@@ -1,39 +1,54 @@
 //! The queue, and the thread at its end.
 
 use std::{
-    io,
-    sync::{Arc, mpsc},
+    fs::File,
+    io, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
-use super::{Reply, Say, Stats};
+use super::{Reply, Say, Stats, Trouble, keeper::Keeper};
+
+/// With so many things said, the thread waits for no more.
+const ENOUGH: usize = 256;
 
 /// Whom to say everything. Dropping it is [`Writer::join`].
 #[derive(Debug)]
 pub struct Writer {
-    said: mpsc::Sender<Say>,
+    queue: Arc<Queue>,
     stats: Arc<Stats>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    pub(super) fn spawn(reply: Box<dyn Fn(Reply) + Send>) -> io::Result<Self> {
-        let (said, heard) = mpsc::channel();
+    pub(super) fn spawn(
+        keeper: Keeper,
+        lock: File,
+        linger: Duration,
+        stats: Arc<Stats>,
+        reply: Box<dyn Fn(Reply) + Send>,
+    ) -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let theirs = Arc::clone(&queue);
         let thread = thread::Builder::new().name("store".into()).spawn(move || {
-            while let Ok(say) = heard.recv() {
-                match say {
-                    Say::Sync(number) => reply(Reply::Committed(number)),
-                    Say::Stop => break,
-                    _ => (),
-                }
+            // The directory is free when nothing is written to it any more.
+            let _lock = lock;
+            let run = AssertUnwindSafe(|| run(keeper, &theirs, linger, &*reply));
+            if catch_unwind(run).is_err() {
+                theirs.close();
+                // Somebody waits for replies that will not come.
+                let error = "the store's thread has ended by a fault of its own".into();
+                reply(Reply::Trouble(Trouble::Failed { error }));
             }
         })?;
-        Ok(Self { said, stats: Arc::default(), thread: Some(thread) })
+        Ok(Self { queue, stats, thread: Some(thread) })
     }
 
     /// Queues something. Never waits.
     pub fn say(&self, say: Say) {
-        let _ = self.said.send(say);
+        self.queue.push(say);
     }
 
     /// How it goes.
@@ -52,5 +67,149 @@ impl Drop for Writer {
             // What it died of, it has told.
             let _ = thread.join();
         }
+    }
+}
+
+fn run(mut keeper: Keeper, queue: &Queue, linger: Duration, reply: &dyn Fn(Reply)) {
+    let mut replies = Vec::new();
+    keeper.begin(Instant::now(), &mut replies);
+    loop {
+        replies.drain(..).for_each(reply);
+        let mut said = queue.take(keeper.poll_timeout(), linger);
+        // Nothing comes after the end.
+        if let Some(at) = said.iter().position(|it| *it == Say::Stop) {
+            said.truncate(at + 1);
+        }
+        keeper.hear(said);
+        keeper.work(Instant::now(), &mut replies);
+        if keeper.is_stopping() {
+            queue.close();
+            keeper.end();
+            return replies.drain(..).for_each(reply);
+        }
+    }
+}
+
+/// What was said and not heard yet.
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    said: Vec<Say>,
+    /// Whether somebody waits for what comes of it.
+    urgent: bool,
+    sleep: Sleep,
+    /// Nobody hears any more.
+    closed: bool,
+}
+
+/// What the thread sleeps for. It saves a system call for each word when it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sleep {
+    /// It is busy.
+    #[default]
+    No,
+    /// Anything.
+    Any,
+    /// Something urgent, or enough.
+    Urgent,
+}
+
+impl Queue {
+    fn push(&self, say: Say) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        state.urgent |= match say {
+            Say::Sync(_) | Say::Join { .. } | Say::Stop => true,
+            Say::Task(_)
+            | Say::Ended(_)
+            | Say::Drop(_)
+            | Say::Touch { .. }
+            | Say::Gone(_)
+            | Say::Passed(_)
+            | Say::Covers(_)
+            | Say::Reconciled => false,
+        };
+        state.said.push(say);
+        let wake = match state.sleep {
+            Sleep::No => false,
+            Sleep::Any => true,
+            Sleep::Urgent => state.is_enough(),
+        };
+        if wake {
+            state.sleep = Sleep::No;
+            drop(state);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Everything that was said, in order; nothing, once that point in time has come.
+    fn take(&self, until: Option<Instant>, linger: Duration) -> Vec<Say> {
+        let mut state = self.lock();
+        while state.said.is_empty() {
+            match self.sleep(state, Sleep::Any, until) {
+                (woken, true) => state = woken,
+                (woken, false) => {
+                    state = woken;
+                    break;
+                }
+            }
+        }
+        let until = Instant::now() + linger;
+        while !state.said.is_empty() && !state.is_enough() {
+            match self.sleep(state, Sleep::Urgent, Some(until)) {
+                (woken, true) => state = woken,
+                (woken, false) => {
+                    state = woken;
+                    break;
+                }
+            }
+        }
+        state.sleep = Sleep::No;
+        state.urgent = false;
+        mem::take(&mut state.said)
+    }
+
+    /// Sleeps; `false` if that point in time has come.
+    fn sleep<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        sleep: Sleep,
+        until: Option<Instant>,
+    ) -> (MutexGuard<'a, State>, bool) {
+        state.sleep = sleep;
+        let Some(until) = until else {
+            let state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            return (state, true);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return (state, false);
+        }
+        let woken = self.filled.wait_timeout(state, left);
+        (woken.unwrap_or_else(PoisonError::into_inner).0, true)
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.said = Vec::new();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code of others runs under this lock, so it is whole even after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_enough(&self) -> bool {
+        self.urgent || self.said.len() >= ENOUGH
     }
 }
