@@ -60,6 +60,9 @@ pub(crate) struct Run {
     /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
+    /// Where tasks and what was seen are kept over a restart [default: as the configuration says]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// How to check a configuration.
@@ -271,6 +274,9 @@ struct Original {
     /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
+    /// Where tasks and what was seen are kept over a restart [default: as the configuration says]
+    #[arg(long, value_name = "DIRECTORY")]
+    state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -311,8 +317,17 @@ enum Sub {
 impl Line {
     /// The original asks for the version first, then for the list, then for the check.
     fn lower(self) -> Command {
-        let Original { config, debug, list, version, configtest, install, uninstall, python } =
-            self.original;
+        let Original {
+            config,
+            debug,
+            list,
+            version,
+            configtest,
+            install,
+            uninstall,
+            python,
+            state_dir,
+        } = self.original;
         match self.sub {
             None if version => Command::Version,
             None if list => Command::List,
@@ -325,7 +340,7 @@ impl Line {
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run: false, python }),
+            None => Command::Run(Run { config, debug, dry_run: false, python, state_dir }),
             Some(Sub::Run(run)) => Command::Run(run),
             Some(Sub::Check { file, strict, format, python }) => {
                 Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })

@@ -51,12 +51,14 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     };
     let _log = start_log(log_settings(&loaded, debug))?;
     tell(&loaded.warnings);
+    let state_dir = options.state_dir.clone().or_else(|| loaded.settings.state_dir.clone());
     runtime::run(Setup {
         plan: Arc::new(loaded.plan),
         dry_run: options.dry_run,
         listener: None,
         host,
         source: Some(Arc::new(configuration)),
+        state_dir,
         service: service(),
     })
 }
@@ -75,6 +77,7 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
         listener: None,
         host: None,
         source: None,
+        state_dir: None,
         service: service(),
     })
 }
@@ -95,6 +98,7 @@ pub(crate) fn events(options: &cli::Events) -> Result<Exit, Fatal> {
         listener,
         host: None,
         source: None,
+        state_dir: None,
         service: service(),
     })
 }

@@ -5,11 +5,13 @@
 //! their own. So everything that decides happens here, one input after the other.
 
 mod hosts;
+mod keeping;
 mod kernel;
 mod translate;
 
 use std::{
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant as Clock},
 };
@@ -19,8 +21,10 @@ use pyinotifyd_core::{
     event::{Event, Mask},
     plan::Plan,
     record::{Record, Wd},
-    task::{Outcome, RunId},
+    report::{Report, Say},
+    task::{Outcome, RunId, TaskId},
     time::Instant,
+    tree::{EnterError, Found, Ticket},
 };
 use pyinotifyd_sys::inotify::decode;
 use tokio::{
@@ -30,6 +34,7 @@ use tokio::{
 
 use self::{
     hosts::{Loaded, Loading},
+    keeping::{Heard as Stored, Keeping},
     kernel::Kernel,
 };
 use crate::{
@@ -43,6 +48,7 @@ use crate::{
     json::Value,
     log::{self, LogSettings},
     service::Service,
+    store::Reply,
 };
 
 /// So many records at most are handled before anything else gets its turn.
@@ -60,6 +66,8 @@ pub(crate) struct Setup {
     pub(crate) host: Option<Connected>,
     /// Where the configuration comes from, if it can come again.
     pub(crate) source: Option<Arc<dyn Source>>,
+    /// Where what outlives the process is kept; `None`: nothing does.
+    pub(crate) state_dir: Option<PathBuf>,
     /// Who wants to hear how it goes.
     pub(crate) service: Service,
 }
@@ -113,12 +121,17 @@ struct Loop {
     /// What a config.py built that is in force, in its host's words.
     description: Option<Value>,
     service: Service,
+    /// What outlives the process, if anything does.
+    keeping: Option<Keeping>,
+    looked: mpsc::UnboundedReceiver<(u64, Vec<TaskId>)>,
+    looks: mpsc::UnboundedSender<(u64, Vec<TaskId>)>,
     signals: Signals,
     start: Clock,
     /// Records that were read but not handed over yet, and how many bytes of them were.
     records: Vec<u8>,
     handed: usize,
     over: bool,
+    exit: Exit,
     listener_ended: Option<Ended>,
 }
 
@@ -135,6 +148,8 @@ enum Woken {
     Ended(RunId, Outcome),
     Heard(HostId, Heard),
     Loaded(Box<Loaded>),
+    Stored(Reply),
+    Looked(u64, Vec<TaskId>),
     Stop,
     Reload,
     Mounts,
@@ -156,8 +171,23 @@ impl Loop {
         }
         let signals = Signals::new()
             .map_err(|error| Fatal::text(format!("cannot listen to signals: {error}")))?;
+        let start = Clock::now();
+        let (plan, seed) = (setup.plan, seed()?);
+        let (engine, keeping) = match setup.state_dir {
+            // A dry run must not take what waits for the real one.
+            Some(dir) if !setup.dry_run => {
+                let (keeping, kept, told) = Keeping::open(&dir)?;
+                if let Some(say) = told {
+                    log::say(&Report { logname: Arc::clone(&plan.logname), task: None, say });
+                }
+                let now = Instant::from_nanos(0);
+                (Engine::keeping(now, plan, seed, kept), Some(keeping))
+            }
+            _ => (Engine::new(plan, seed), None),
+        };
+        let (looks, looked) = mpsc::unbounded_channel();
         Ok(Self {
-            engine: Engine::new(setup.plan, seed()?),
+            engine,
             kernel,
             actions,
             ended,
@@ -165,11 +195,15 @@ impl Loop {
             loading: Loading::new(setup.source),
             description,
             service: setup.service,
+            keeping,
+            looked,
+            looks,
             signals,
-            start: Clock::now(),
+            start,
             records: Vec::new(),
             handed: 0,
             over: false,
+            exit: Exit::Success,
             listener_ended: None,
         })
     }
@@ -193,6 +227,8 @@ impl Loop {
                 Woken::Ended(run, outcome) => self.ended(run, outcome),
                 Woken::Heard(host, heard) => self.heard(host, heard),
                 Woken::Loaded(loaded) => self.loaded(*loaded),
+                Woken::Stored(reply) => self.stored(reply),
+                Woken::Looked(number, missing) => self.handle(Input::Missing(number, missing)),
                 Woken::Stop => self.handle(Input::Stop),
                 Woken::Reload => self.reload(),
                 Woken::Mounts => self.look_at_mounts(),
@@ -222,6 +258,8 @@ impl Loop {
             Some(()) = self.signals.hangup.recv() => Woken::Reload,
             Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
             loaded = self.loading.next() => Woken::Loaded(loaded),
+            reply = stored(&mut self.keeping) => Woken::Stored(reply),
+            Some((number, missing)) = self.looked.recv() => Woken::Looked(number, missing),
             (host, heard) = self.actions.hosted.hear() => Woken::Heard(host, heard),
             () = self.kernel.mounts_changed() => Woken::Mounts,
             () = self.kernel.woken() => Woken::Work,
@@ -235,7 +273,7 @@ impl Loop {
         let answers = self.kernel.answers();
         let answered = !answers.is_empty();
         for (ticket, answer) in answers {
-            self.handle(Input::Entered(ticket, answer));
+            self.entered(ticket, answer);
         }
         if !self.engine.wants_records() || self.over {
             return answered;
@@ -245,7 +283,11 @@ impl Loop {
         }
         if self.handed == self.records.len() {
             self.handed = 0;
-            if !self.kernel.take_records(&mut self.records) {
+            let taken = self.kernel.take_records(&mut self.records);
+            if let Some(since) = taken.lost_since {
+                self.handle(Input::Lost(since));
+            }
+            if taken.bytes == 0 {
                 return false;
             }
         }
@@ -307,20 +349,121 @@ impl Loop {
         }
     }
 
+    /// Hands over that a directory has been entered, once the store has said what it knows of it.
+    fn entered(&mut self, ticket: Ticket, answer: Result<Found, EnterError>) {
+        let Some(keeping) = &mut self.keeping else {
+            return self.handle(Input::Entered(ticket, answer));
+        };
+        match answer {
+            Ok(found) => {
+                if let Some(found) = keeping.join(ticket, Some(found)) {
+                    self.handle(Input::Entered(ticket, Ok(found)));
+                }
+            }
+            Err(error) => {
+                keeping.join(ticket, None);
+                self.handle(Input::Entered(ticket, Err(error)));
+            }
+        }
+    }
+
+    /// Takes in what the store replies, and what else it has replied by now.
+    fn stored(&mut self, reply: Reply) {
+        let mut next = Some(reply);
+        while let (Some(reply), Some(keeping)) = (next, &mut self.keeping) {
+            match keeping.hear(reply) {
+                Stored::Nothing => (),
+                Stored::Start(runs) => {
+                    for start in runs {
+                        self.actions.start(start.run, &start.plan, start.files);
+                    }
+                }
+                Stored::Entered(ticket, found) => self.handle(Input::Entered(ticket, Ok(found))),
+                Stored::Fence(number) => self.handle(Input::Fence(number)),
+                Stored::Tell(say) => self.tell(say),
+                Stored::End(say) => {
+                    self.tell(say);
+                    self.exit = Exit::Failure;
+                    self.over = true;
+                }
+            }
+            next = self.keeping.as_mut().and_then(Keeping::try_next);
+        }
+    }
+
+    fn tell(&mut self, say: Say) {
+        self.service.handle_say(&say);
+        let logname = Arc::clone(&self.engine.plan().logname);
+        log::say(&Report { logname, task: None, say });
+    }
+
+    /// Looks whether what tasks are about is there, on a thread: a file system may not answer. What
+    /// is not known in time is taken to be there.
+    fn look_for(&self, number: u64, tasks: Vec<(TaskId, Arc<[u8]>)>) {
+        let looks = self.looks.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let gone = |path: &[u8]| {
+                let looked = pyinotifyd_sys::stamp::look(path);
+                looked.is_err_and(|it| it.kind() == io::ErrorKind::NotFound)
+            };
+            let missing = tasks.into_iter().filter(|(_, path)| gone(path));
+            missing.map(|(id, _)| id).collect::<Vec<_>>()
+        });
+        tokio::spawn(async move {
+            let missing = match tokio::time::timeout(keeping::PATIENCE, look).await {
+                Ok(Ok(missing)) => missing,
+                Ok(Err(_)) | Err(_) => Vec::new(),
+            };
+            // Nobody listens when the loop has ended.
+            let _ = looks.send((number, missing));
+        });
+    }
+
     fn carry_out(&mut self) {
+        self.carry_out_effects();
+        if let Some(keeping) = &mut self.keeping {
+            keeping.sync();
+        }
+    }
+
+    fn carry_out_effects(&mut self) {
         while let Some(effect) = self.engine.poll() {
             match effect {
-                Effect::Enter(enter) => self.kernel.enter(enter),
+                Effect::Enter(enter) => {
+                    if let Some(keeping) = &mut self.keeping {
+                        keeping.asks(&enter);
+                    }
+                    self.kernel.enter(enter);
+                }
                 Effect::Leave(wd) => self.kernel.leave(wd),
                 Effect::Barrier => {
                     let barrier = self.kernel.barrier();
                     let now = self.now();
                     self.engine.handle(now, Input::Barrier(barrier));
                 }
-                Effect::Start(start) => {
-                    self.actions.start(start.run, &start.plan, start.files);
+                Effect::Start(start) => match &mut self.keeping {
+                    Some(keeping) => keeping.hold(start),
+                    None => self.actions.start(start.run, &start.plan, start.files),
+                },
+                Effect::Stop(run, how) => {
+                    if self.keeping.as_mut().is_some_and(|it| it.take_back(run)) {
+                        let now = self.now();
+                        self.engine.handle(now, Input::Ended(run, Outcome::Stopped));
+                    } else {
+                        self.actions.stop(run, how);
+                    }
                 }
-                Effect::Stop(run, how) => self.actions.stop(run, how),
+                Effect::Keep(keep) => {
+                    if let Some(keeping) = &mut self.keeping {
+                        keeping.keep(keep);
+                    }
+                }
+                Effect::Passed(number) => {
+                    if let Some(keeping) = &mut self.keeping {
+                        keeping.passed(number);
+                    }
+                }
+                Effect::LookFor(number, tasks) => self.look_for(number, tasks),
                 Effect::Say(report) => {
                     log::say(&report);
                     self.service.handle_say(&report.say);
@@ -350,7 +493,17 @@ impl Loop {
 
     async fn end(self) -> Result<Exit, Fatal> {
         self.actions.hosted.end().await;
-        self.listener_ended.map_or(Ok(Exit::Success), Ended::exit)
+        // Waits for what was said last to be written.
+        drop(self.keeping);
+        self.listener_ended.map_or(Ok(self.exit), Ended::exit)
+    }
+}
+
+/// The store's next reply.
+async fn stored(keeping: &mut Option<Keeping>) -> Reply {
+    match keeping {
+        Some(keeping) => keeping.next().await,
+        None => std::future::pending().await,
     }
 }
 

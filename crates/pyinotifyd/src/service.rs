@@ -54,6 +54,10 @@ impl Service {
             Say::Reloaded { .. }
             | Say::Overflow
             | Say::Resynced { .. }
+            | Say::CaughtUp { .. }
+            | Say::StoreFull { .. }
+            | Say::StoreWorks
+            | Say::StoreFailed { .. }
             | Say::ShutdownTimeout { .. } => self.tell(&format!("STATUS={say}")),
             Say::Scheduled { .. }
             | Say::Rescheduled { .. }
@@ -75,7 +79,11 @@ impl Service {
             | Say::WatchLimit { .. }
             | Say::StartsOver { .. }
             | Say::Unprobed { .. }
-            | Say::PatternFault { .. } => (),
+            | Say::PatternFault { .. }
+            | Say::Restored { .. }
+            | Say::Interrupted { .. }
+            | Say::Kept { .. }
+            | Say::StoreSetAside { .. } => (),
         }
     }
 

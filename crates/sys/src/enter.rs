@@ -22,7 +22,7 @@ use rustix::io::Errno;
 pub use walkers::Walkers;
 
 pub use crate::lease::{Closed, Doubt};
-use crate::{inotify::Inotify, lease};
+use crate::{inotify::Inotify, lease, stamp};
 pub use barrier::Barrier;
 
 const IN_ONLYDIR: u32 = libc::IN_ONLYDIR;
@@ -31,7 +31,7 @@ const IN_ONLYDIR: u32 = libc::IN_ONLYDIR;
 const HOW: u32 = libc::IN_MASK_ADD | libc::IN_MASK_CREATE | libc::IN_ONESHOT | libc::IN_DONT_FOLLOW;
 
 /// What is asked of everything that is entered.
-const STATX: StatxFlags = StatxFlags::TYPE.union(StatxFlags::INO).union(StatxFlags::MNT_ID);
+const STATX: StatxFlags = stamp::WANTED.union(StatxFlags::MNT_ID);
 
 /// How often an answer that changes under our hands is sought again.
 const TRIES: usize = 8;
@@ -51,6 +51,10 @@ pub struct Request {
     pub add: bool,
     /// Which entries to give back.
     pub look: Look,
+    /// For [`Look::Named`]: which.
+    pub names: Vec<Box<[u8]>>,
+    /// Whether each entry's state is looked at, too.
+    pub stamps: bool,
     /// Put a barrier into the queue behind everything that happened up to the end of the listing.
     pub barrier: bool,
 }
@@ -67,6 +71,8 @@ pub enum Look {
         /// Find out of each regular file whether anybody has it open for writing.
         probe: bool,
     },
+    /// Those of [`Request::names`] that are there, each probed.
+    Named,
 }
 
 /// What was found.
@@ -78,6 +84,8 @@ pub struct Found {
     pub watch_error: Option<WatchError>,
     /// What was entered.
     pub id: Id,
+    /// Its state when it was opened.
+    pub stamp: stamp::Look,
     /// The directory above it, as of after the watch was added; itself for `/`. `None` for what
     /// is not a directory, and where it may not be asked.
     pub parent: Option<Id>,
@@ -133,6 +141,8 @@ pub struct Entry {
     /// Whether it has a writer, if that was asked. `Yes` and `No` cost its watchers exactly one
     /// `IN_OPEN` and one `IN_CLOSE_NOWRITE`.
     pub closed: Closed,
+    /// Its state, after it was probed, if that was asked and it was still there.
+    pub stamp: Option<stamp::Look>,
 }
 
 /// Why something is not watched.
@@ -215,11 +225,11 @@ impl Walker {
             Kind::File | Kind::Other => None,
         };
         let closed = match (kind, request.look) {
-            (Kind::File, Look::Everything { probe: true }) => lease::is_closed_at(fd),
+            (Kind::File, Look::Everything { probe: true } | Look::Named) => lease::is_closed_at(fd),
             _ => Closed::NotAsked,
         };
         let listing = match opened.list {
-            List::Asked => list::list(fd, request.look, &mut self.buffer),
+            List::Asked => list::list(fd, request, &mut self.buffer),
             List::NotAsked => list::Listing::default(),
             List::Refused(errno) => list::Listing { error: Some(errno), ..Default::default() },
         };
@@ -228,6 +238,7 @@ impl Walker {
             wd: watch.ok(),
             watch_error: watch.err(),
             id: id(&opened.stat),
+            stamp: stamp::of(&opened.stat),
             parent: parent.as_ref().map(id),
             mount: opened.stat.stx_mnt_id,
             linked: request.trusted == request.path.len() && is_symlink(&request.path),
@@ -282,7 +293,7 @@ fn open(request: &Request) -> Result<Opened, EnterError> {
     let only_directories = request.mask & IN_ONLYDIR != 0;
     let mut list = match request.look {
         Look::Nothing => List::NotAsked,
-        Look::Directories | Look::Everything { .. } => List::Asked,
+        Look::Directories | Look::Everything { .. } | Look::Named => List::Asked,
     };
     for _ in 0..TRIES {
         if list == List::Asked {

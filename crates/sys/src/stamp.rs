@@ -3,9 +3,13 @@
 //! Two equal answers mean that nothing has happened in between, if the clock behind `ctime` counts
 //! finely enough; [`is_fine`] tells where it does.
 
-use std::{io, sync::OnceLock};
+use std::{io, os::fd::BorrowedFd, sync::OnceLock};
 
-use rustix::fs::{AtFlags, CWD, FileType, FsWord, Statx, StatxFlags, StatxTimestamp};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, FsWord, Statx, StatxFlags, StatxTimestamp},
+    io::Errno,
+    path::Arg,
+};
 
 use crate::enter::Kind;
 
@@ -14,6 +18,9 @@ const FINE_SINCE: (u32, u32) = (6, 13);
 
 /// The file systems that do (`FS_MGTIME`): ext4, XFS, Btrfs, tmpfs; by `statfs(2)`.
 const FINE: [FsWord; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+
+/// What a [`Look`] is made of.
+pub(crate) const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 /// What was found at a path. Times are nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +48,19 @@ pub struct Look {
 ///
 /// Those of `statx(2)`; the error does not name the path.
 pub fn look(path: &[u8]) -> io::Result<Look> {
+    Ok(look_in(CWD, path)?)
+}
+
+/// [`look`], from an open directory on.
+pub(crate) fn look_in<P: Arg>(dir: BorrowedFd<'_>, name: P) -> Result<Look, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-    let stat = rustix::fs::statx(CWD, path, flags, wanted)?;
-    Ok(Look {
-        kind: kind(&stat),
+    rustix::fs::statx(dir, name, flags, WANTED).map(|it| of(&it))
+}
+
+/// What [`WANTED`] has given.
+pub(crate) fn of(stat: &Statx) -> Look {
+    Look {
+        kind: kind(stat),
         dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
         ino: stat.stx_ino,
         ctime: nanos(stat.stx_ctime),
@@ -55,7 +70,7 @@ pub fn look(path: &[u8]) -> io::Result<Look> {
             _ => nanos(stat.stx_btime),
         },
         size: stat.stx_size,
-    })
+    }
 }
 
 /// Whether on the file system at this path a change always gives another `ctime` than the one that

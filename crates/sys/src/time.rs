@@ -33,6 +33,13 @@ pub fn monotonic() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
 }
 
+/// `CLOCK_REALTIME` (`clock_gettime(2)`) in nanoseconds since 1970, as times of files are counted.
+#[must_use]
+pub fn now() -> i64 {
+    let now = clock_gettime(ClockId::Realtime);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
 /// The local time of a moment, in seconds since 1970-01-01 00:00 UTC; `None` where the year does
 /// not fit (`localtime_r(3)`: `EOVERFLOW`).
 #[must_use]

@@ -11,7 +11,8 @@ use pyinotifyd_core::{
     path::{names, normalize, shown},
     pattern::Pattern,
     plan::{
-        Action, Binding, Breaker, Busy, EventMap, Exec, NamePattern, Output, PathPattern, Plan,
+        Action, Binding, Breaker, Busy, EventMap, Exec, NamePattern, OnCrash, Output, PathPattern,
+        Plan,
         Process, Retry, Scheduler, SchedulerId, Watch,
     },
     task::OrderKind,
@@ -72,6 +73,7 @@ pub(crate) fn plan(written: &Written, cpus: NonZeroUsize) -> Result<Plan, Fatal>
         // As in config.toml: `watch . -- make` writes where it watches.
         breaker: Some(Breaker::DEFAULT),
         batch: None,
+        on_crash: OnCrash::Rerun,
         action: Action::Exec(Exec {
             argv,
             process: Process { output: Output::Inherit, ..Process::default() },

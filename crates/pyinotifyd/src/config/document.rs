@@ -185,6 +185,7 @@ pub(crate) struct DocScheduler {
     pub(crate) follow: Maybe<bool>,
     pub(crate) breaker: Option<DocSwitch<DocBreaker>>,
     pub(crate) batch: Option<DocSwitch<DocBatch>>,
+    pub(crate) on_crash: Maybe<String>,
     pub(crate) logname: Maybe<String>,
     pub(crate) process: DocProcess,
 }
@@ -212,6 +213,7 @@ impl DocScheduler {
             follow: None,
             breaker: None,
             batch: None,
+            on_crash: None,
             logname: None,
             process: DocProcess::default(),
         }

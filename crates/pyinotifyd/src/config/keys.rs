@@ -139,6 +139,9 @@ impl Kind {
 pub(crate) const LEVELS: [&str; 5] = ["debug", "info", "warning", "error", "critical"];
 /// What an event does while its subject's task runs.
 pub(crate) const BUSY: &[&str] = &["again", "skip", "parallel", "restart"];
+
+/// What becomes of a run that the end of the daemon cut off.
+pub(crate) const ON_CRASH: &[&str] = &["rerun", "report"];
 /// What a rule of the file manager does.
 pub(crate) const FILE_ACTIONS: &[&str] = &["move", "copy", "delete"];
 /// Where a command's output goes.
@@ -312,6 +315,8 @@ section! {
         Breaker = "breaker", Kind::SwitchOr(&BREAKER), "true";
         /// Whether tasks that are due together share one command.
         Batch = "batch", Kind::SwitchOr(&BATCH), "false";
+        /// What becomes of a run that the end of the daemon cut off, if `state_dir` is set.
+        OnCrash = "on_crash", Kind::Word(ON_CRASH), "rerun";
         /// Its name in the log.
         Logname = "logname", Kind::Text, "the scheduler's name";
         /// As whom the command runs.

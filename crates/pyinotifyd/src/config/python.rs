@@ -302,6 +302,7 @@ impl<'a> Reader<'a> {
             follow: self.bool(&thing, "follow"),
             breaker: self.breaker(&thing),
             batch: self.batch(&thing),
+            on_crash: self.text(&thing, "on_crash"),
             include_filter: self.filter(&thing, "include_filter"),
             exclude_filter: self.filter(&thing, "exclude_filter"),
             process,

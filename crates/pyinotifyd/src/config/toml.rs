@@ -243,6 +243,7 @@ impl<'a> Reader<'a> {
             Key::KillAfter => doc.kill_after = this.duration(entry),
             Key::Retry => doc.retry = this.retry(entry),
             Key::Follow => doc.follow = this.boolean(entry),
+            Key::OnCrash => doc.on_crash = this.string(entry),
             Key::Breaker => doc.breaker = this.switch(entry, Self::breaker),
             Key::Batch => doc.batch = this.switch(entry, Self::batch),
             Key::Logname => doc.logname = this.string(entry),

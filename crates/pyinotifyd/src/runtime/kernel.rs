@@ -16,7 +16,7 @@ use pyinotifyd_core::{
 };
 use pyinotifyd_sys::{
     enter::{self as sys, Barrier, Walkers},
-    inotify::{InitError, Inotify, Reader},
+    inotify::{InitError, Inotify, Reader, Taken},
     memory,
     mounts::{MountChange, MountWatch},
 };
@@ -172,14 +172,14 @@ impl Kernel {
         [asked, self.unmounted.front().map(|it| it.0)].into_iter().flatten().min()
     }
 
-    /// Swaps in the records that have been read; `false` if there are none.
-    pub(super) fn take_records(&mut self, into: &mut Vec<u8>) -> bool {
+    /// Swaps in the records that have been read.
+    pub(super) fn take_records(&mut self, into: &mut Vec<u8>) -> Taken {
         let taken = self.reader.take(into);
         if let Some(errno) = taken.failed {
             let error = io::Error::from_raw_os_error(errno);
             ::log::error!("the kernel's events cannot be read any more: {error}");
         }
-        taken.bytes > 0
+        taken
     }
 
     pub(super) async fn woken(&self) {

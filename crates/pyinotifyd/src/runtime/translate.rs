@@ -2,9 +2,13 @@
 
 use pyinotifyd_core::{
     record::Wd,
-    tree::{Closed, DirId, Enter, EnterError, Entry, Found, Kind, Look, Ticket, WatchError},
+    stamp::{Identity, Stamp},
+    tree::{self, Closed, DirId, Enter, EnterError, Entry, Found, Joined, Kind, Ticket, WatchError},
 };
-use pyinotifyd_sys::enter::{self as sys, Request};
+use pyinotifyd_sys::{
+    enter::{self as sys, Request},
+    stamp::Look,
+};
 
 /// `ENOENT` (`errno(3)`).
 const GONE: i32 = 2;
@@ -14,14 +18,15 @@ const ONLYDIR: u32 = 0x0100_0000;
 
 /// What the tree asks, as the walkers take it.
 pub(super) fn request(enter: Enter) -> (Ticket, Request) {
-    let Enter { ticket, path, trusted, mask, add, only_dir, look } = enter;
+    let Enter { ticket, path, trusted, mask, add, only_dir, look, names, stamps, .. } = enter;
     let look = match look {
-        Look::Nothing => sys::Look::Nothing,
-        Look::Directories => sys::Look::Directories,
-        Look::Everything { probe } => sys::Look::Everything { probe },
+        tree::Look::Nothing => sys::Look::Nothing,
+        tree::Look::Directories => sys::Look::Directories,
+        tree::Look::Everything { probe } => sys::Look::Everything { probe },
+        tree::Look::Named => sys::Look::Named,
     };
     let mask = mask.0 | if only_dir { ONLYDIR } else { 0 };
-    (ticket, Request { path, trusted, mask, add, look, barrier: false })
+    (ticket, Request { path, trusted, mask, add, look, names, stamps, barrier: false })
 }
 
 /// What a walker answers, as the tree takes it.
@@ -49,11 +54,30 @@ fn found(found: sys::Found) -> Found {
         entries: found
             .entries
             .into_iter()
-            .map(|it| Entry { name: it.name, kind: kind(it.kind), closed: closed(it.closed) })
+            .map(|it| Entry {
+                name: it.name,
+                kind: kind(it.kind),
+                closed: closed(it.closed),
+                stamp: it.stamp.map(stamp),
+            })
             .collect(),
         reads: found.reads,
         opened: found.opened,
+        identity: identity(found.stamp),
+        stamp: Some(stamp(found.stamp)),
+        joined: Joined::No,
     }
+}
+
+/// A state, in the tree's words.
+pub(super) fn stamp(it: Look) -> Stamp {
+    let Look { ino, ctime, mtime, btime, size, .. } = it;
+    Stamp { ino, ctime, mtime, btime, size }
+}
+
+fn identity(it: Look) -> Identity {
+    let Look { ino, btime, dev, .. } = it;
+    Identity { ino, btime, dev: if btime == 0 { dev } else { 0 } }
 }
 
 fn kind(kind: sys::Kind) -> Kind {

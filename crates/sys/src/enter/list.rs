@@ -6,8 +6,9 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
-use super::{Entry, Kind, Look, kind_of};
+use super::{Entry, Kind, Look, Request, kind_of};
 use crate::lease::{self, Closed, Probe, Writers};
+use crate::stamp;
 
 /// What one `getdents64(2)` may give: two thousand entries and more.
 const READ: usize = 64 * 1024;
@@ -20,16 +21,36 @@ pub(super) struct Listing {
     pub(super) error: Option<Errno>,
 }
 
-/// Lists `dir`, then probes its files if that is asked. `buffer` is kept for the next call.
-pub(super) fn list(dir: BorrowedFd<'_>, look: Look, buffer: &mut Vec<u8>) -> Listing {
-    buffer.clear();
-    buffer.reserve(READ);
-    let mut listing = read(dir, look, buffer.spare_capacity_mut());
-    match look {
-        Look::Everything { probe: true } => probe(dir, &mut listing.entries),
+/// Lists `dir`, then probes its files and looks at their states if that is asked. `buffer` is kept
+/// for the next call.
+pub(super) fn list(dir: BorrowedFd<'_>, request: &Request, buffer: &mut Vec<u8>) -> Listing {
+    let mut listing = match request.look {
+        Look::Named => named(dir, &request.names),
+        Look::Nothing | Look::Directories | Look::Everything { .. } => {
+            buffer.clear();
+            buffer.reserve(READ);
+            read(dir, request.look, buffer.spare_capacity_mut())
+        }
+    };
+    match request.look {
+        Look::Everything { probe: true } | Look::Named => probe(dir, &mut listing.entries),
         Look::Nothing | Look::Directories | Look::Everything { probe: false } => (),
     }
+    if request.stamps {
+        for entry in &mut listing.entries {
+            entry.stamp = stamp::look_in(dir, &*entry.name).ok();
+        }
+    }
     listing
+}
+
+/// Those of some names that are there.
+fn named(dir: BorrowedFd<'_>, names: &[Box<[u8]>]) -> Listing {
+    let entry = |name: &Box<[u8]>| {
+        let kind = stamp::look_in(dir, &**name).ok()?.kind;
+        Some(Entry { name: name.clone(), kind, closed: Closed::NotAsked, stamp: None })
+    };
+    Listing { entries: names.iter().filter_map(entry).collect(), ..Listing::default() }
 }
 
 fn read(dir: BorrowedFd<'_>, look: Look, buffer: &mut [MaybeUninit<u8>]) -> Listing {
@@ -74,13 +95,14 @@ fn read(dir: BorrowedFd<'_>, look: Look, buffer: &mut [MaybeUninit<u8>]) -> List
         let wanted = match look {
             Look::Nothing => false,
             Look::Directories => kind == Kind::Directory,
-            Look::Everything { .. } => true,
+            Look::Everything { .. } | Look::Named => true,
         };
         if wanted {
             listing.entries.push(Entry {
                 name: name.to_bytes().into(),
                 kind,
                 closed: Closed::NotAsked,
+                stamp: None,
             });
         }
     }

@@ -15,10 +15,14 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
-use super::{Inotify, LARGEST_RECORD};
+use super::{Inotify, LARGEST_RECORD, decode};
+use crate::time;
 
 /// What one `read(2)` may give: ten thousand records and more.
 const READ: usize = 256 * 1024;
+
+/// Times of files are those of the last tick (`CLOCK_REALTIME_COARSE`), which is at most 10 ms ago.
+const COARSE: i64 = 20_000_000;
 
 /// Buffers keep this much for the next burst, or twice the last one.
 const SLACK: usize = 1024 * 1024;
@@ -37,6 +41,9 @@ pub struct Taken {
     pub bytes: usize,
     /// The backlog had reached its limit and the kernel was left alone: an overflow may follow.
     pub at_limit: bool,
+    /// If an overflow is among it: nothing that happened before this point has been lost, in
+    /// nanoseconds of `CLOCK_REALTIME`.
+    pub lost_since: Option<i64>,
     /// The thread has ended, because `read(2)` or `poll(2)` failed with this errno. Nothing more
     /// will come.
     pub failed: Option<i32>,
@@ -57,6 +64,7 @@ struct Backlog {
     bytes: Vec<u8>,
     paused: bool,
     end: bool,
+    lost_since: Option<i64>,
     failed: Option<i32>,
 }
 
@@ -97,7 +105,9 @@ impl Reader {
         let bytes = backlog.bytes.len();
         into.shrink_to(SLACK.max(2 * bytes));
         mem::swap(into, &mut backlog.bytes);
-        let taken = Taken { bytes, at_limit: backlog.paused, failed: backlog.failed };
+        let lost_since = backlog.lost_since.take();
+        let taken =
+            Taken { bytes, at_limit: backlog.paused, lost_since, failed: backlog.failed };
         let was_paused = mem::take(&mut backlog.paused);
         drop(backlog);
         if was_paused {
@@ -125,6 +135,11 @@ impl Drop for Reader {
     }
 }
 
+/// Whether the kernel dropped records: at the very end of what it had, or where it had room again.
+fn has_overflow(bytes: &[u8]) -> bool {
+    decode(bytes).flatten().any(|it| it.mask & libc::IN_Q_OVERFLOW != 0)
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Backlog> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,8 +156,11 @@ impl Shared {
     fn read_until_end(&self, inotify: &Inotify, wake: &dyn Fn()) -> Result<(), Errno> {
         let mut buffer = vec![0; READ];
         let mut room = READ.min(self.limit);
+        // When the queue was last known to be empty: then nothing had been lost.
+        let mut empty = time::now();
         while self.wait_for_records(inotify)? {
             loop {
+                let before = time::now();
                 let got = match rustix::io::read(inotify, &mut buffer[..room]) {
                     Ok(got) => got,
                     Err(Errno::AGAIN) => break,
@@ -152,6 +170,10 @@ impl Shared {
                 let mut backlog = self.lock();
                 let was_empty = backlog.bytes.is_empty();
                 backlog.bytes.extend_from_slice(&buffer[..got]);
+                if has_overflow(&buffer[..got]) {
+                    let since = empty - COARSE;
+                    backlog.lost_since = Some(backlog.lost_since.map_or(since, |it| it.min(since)));
+                }
                 let left = self.limit - backlog.bytes.len();
                 let end = backlog.end;
                 drop(backlog);
@@ -165,6 +187,7 @@ impl Shared {
                 let was_all = room - got >= LARGEST_RECORD;
                 room = READ.min(if left < LARGEST_RECORD { self.pause() } else { left });
                 if was_all {
+                    empty = before;
                     break;
                 }
             }

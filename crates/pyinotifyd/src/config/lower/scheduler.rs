@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use pyinotifyd_core::{
     path::shown,
     plan::{
-        Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, Output, Process, Retry,
+        Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, OnCrash, Output, Process, Retry,
         Scheduler, Shell, User,
     },
     time::Human,
@@ -19,7 +19,7 @@ use crate::config::{
         DocScheduler, DocSwitch, Maybe, Place, Spot,
     },
     keys::{
-        BATCH_INPUTS, BUSY, BatchKey, BreakerKey, OUTPUTS, RLIMITS, RetryKey, SchedulerKey as Key,
+        BATCH_INPUTS, BUSY, BatchKey, BreakerKey, ON_CRASH, OUTPUTS, RLIMITS, RetryKey, SchedulerKey as Key,
     },
     parts,
     words::{did_you_mean, one_of},
@@ -109,6 +109,12 @@ impl Lower<'_> {
             follow: Self::flag(&doc.follow, Key::Follow),
             breaker,
             batch,
+            on_crash: self.word_or(
+                &doc.on_crash,
+                Key::OnCrash,
+                ON_CRASH,
+                &[OnCrash::Rerun, OnCrash::Report],
+            ),
             action: action?,
         })
     }

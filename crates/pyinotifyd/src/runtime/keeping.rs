@@ -1,0 +1,253 @@
+//! What outlives the process: the words of the engine in those of the store, and what of the loop
+//! waits for it.
+//!
+//! A run starts only when everything that was said of it before is on the disk, and a directory
+//! that was entered is handed to the engine only with what the store knows of it. Nobody else
+//! waits: what is said goes into a queue.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    time::Duration,
+};
+
+use pyinotifyd_core::{
+    engine::{self, Keep, Start},
+    report::Say as Report,
+    stamp::IndexId,
+    task::{KeptState, KeptTask, RunId},
+    time::Instant,
+    tree::{Enter, Found, Join, Joined, Seen, Ticket},
+};
+use pyinotifyd_sys::time;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use crate::{
+    errors::Fatal,
+    store::{Kept, Opened, Reply, RowState, Say, Store, TaskRow, Trouble, Writer},
+};
+
+/// The store, and what waits for it.
+pub(super) struct Keeping {
+    writer: Writer,
+    replies: UnboundedReceiver<Reply>,
+    clock: Clock,
+    /// Runs that start when what was said before that number is on the disk, oldest first.
+    held: VecDeque<(u64, Start)>,
+    /// The last number that was said.
+    said: u64,
+    /// Whether a run is held for which no number has been said.
+    owes: bool,
+    /// What is asked about directories that are being entered.
+    asked: HashMap<Ticket, Join>,
+    /// Directories that were entered, until the store has answered.
+    entered: HashMap<u64, (Join, Found)>,
+}
+
+/// What the store's reply means for the loop.
+pub(super) enum Heard {
+    /// Nothing.
+    Nothing,
+    /// These runs may start.
+    Start(Vec<Start>),
+    /// A directory has been entered.
+    Entered(Ticket, Found),
+    /// A fence is wanted.
+    Fence(u64),
+    /// Something to tell.
+    Tell(Report),
+    /// The daemon has to end, for this reason.
+    End(Report),
+}
+
+/// The loop's clock, and the one on the wall by which tasks are found again.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// What the wall's showed when the loop's began, in nanoseconds since 1970.
+    wall: i64,
+}
+
+impl Clock {
+    fn wall(self, at: Instant) -> i64 {
+        self.wall.saturating_add(i64::try_from(at.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    /// What is over is at the loop's beginning.
+    fn instant(self, wall: i64) -> Instant {
+        Instant::from_nanos(u64::try_from(wall.saturating_sub(self.wall)).unwrap_or(0))
+    }
+}
+
+impl Keeping {
+    /// Opens the store in a directory. Gives back what an earlier process has left, and what there
+    /// is to tell. The loop's clock must begin now.
+    pub(super) fn open(dir: &Path) -> Result<(Self, engine::Kept, Option<Report>), Fatal> {
+        let Opened { store, kept, set_aside } = Store::open(dir).map_err(|error| refused(&error))?;
+        let (reply, replies) = mpsc::unbounded_channel();
+        let writer = store
+            .start(Box::new(move |it| {
+                // Nobody listens when the loop has ended.
+                let _ = reply.send(it);
+            }))
+            .map_err(|error| Fatal::text(format!("cannot start the thread of the store: {error}")))?;
+        let clock = Clock { wall: time::now() };
+        let keeping = Self {
+            writer,
+            replies,
+            clock,
+            held: VecDeque::new(),
+            said: 0,
+            owes: false,
+            asked: HashMap::new(),
+            entered: HashMap::new(),
+        };
+        let told = set_aside.map(|path| Report::StoreSetAside {
+            path: std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).into(),
+        });
+        Ok((keeping, restored(clock, kept), told))
+    }
+
+    /// Writes down what the engine says.
+    pub(super) fn keep(&mut self, keep: Keep) {
+        let say = match keep {
+            Keep::Task(task) => Say::Task(self.row(task)),
+            Keep::Ended(id) => Say::Ended(id),
+            Keep::Dropped(id) => Say::Drop(id),
+            Keep::Touched(touch) => Say::Touch {
+                dir: touch.index,
+                name: touch.name,
+                path: touch.path,
+            },
+            Keep::Gone(index) => Say::Gone(index),
+            Keep::Covers(covers) => Say::Covers(covers),
+            Keep::InStep => Say::Reconciled,
+        };
+        self.writer.say(say);
+    }
+
+    /// Holds a run until what was said so far is on the disk.
+    pub(super) fn hold(&mut self, start: Start) {
+        self.held.push_back((self.said + 1, start));
+        self.owes = true;
+    }
+
+    /// Asks to hear when what was said so far is on the disk, if anything waits for that.
+    pub(super) fn sync(&mut self) {
+        if std::mem::take(&mut self.owes) {
+            self.said += 1;
+            self.writer.say(Say::Sync(self.said));
+        }
+    }
+
+    /// Takes a held run back; `false`: it has started.
+    pub(super) fn take_back(&mut self, run: RunId) -> bool {
+        let at = self.held.iter().position(|(_, it)| it.run.id == run);
+        at.and_then(|at| self.held.remove(at)).is_some()
+    }
+
+    /// Notes what is to be asked about a directory when it has been entered.
+    pub(super) fn asks(&mut self, enter: &Enter) {
+        if enter.join != Join::No {
+            self.asked.insert(enter.ticket, enter.join);
+        }
+    }
+
+    /// Asks about a directory that has been entered. Gives it back if there is nothing to ask.
+    pub(super) fn join(&mut self, ticket: Ticket, found: Option<Found>) -> Option<Found> {
+        let Some(join) = self.asked.remove(&ticket) else { return found };
+        let found = found?;
+        let baseline = join == Join::Baseline;
+        let seen = |it: &pyinotifyd_core::tree::Entry| {
+            Some(Seen { name: it.name.clone(), kind: it.kind, stamp: it.stamp? })
+        };
+        let listed = if baseline { found.entries.iter().filter_map(seen).collect() } else { vec![] };
+        let identity = found.identity;
+        self.entered.insert(ticket.0, (join, found));
+        self.writer.say(Say::Join { ticket: ticket.0, identity, listed, baseline });
+        None
+    }
+
+    /// What was in the queue at the fence of that number has been handled.
+    pub(super) fn passed(&mut self, number: u64) {
+        self.writer.say(Say::Passed(number));
+    }
+
+    /// The store's next reply.
+    pub(super) async fn next(&mut self) -> Reply {
+        match self.replies.recv().await {
+            Some(reply) => reply,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What has been replied by now.
+    pub(super) fn try_next(&mut self) -> Option<Reply> {
+        self.replies.try_recv().ok()
+    }
+
+    /// Takes in what the store replies.
+    pub(super) fn hear(&mut self, reply: Reply) -> Heard {
+        match reply {
+            Reply::Committed(number) => {
+                let ready = self.held.partition_point(|(it, _)| *it <= number);
+                Heard::Start(self.held.drain(..ready).map(|(_, it)| it).collect())
+            }
+            Reply::Joined { ticket, index, known } => match self.entered.remove(&ticket) {
+                Some((join, mut found)) => {
+                    found.joined = joined(join, index, known);
+                    Heard::Entered(Ticket(ticket), found)
+                }
+                None => Heard::Nothing,
+            },
+            Reply::WantFence(number) => Heard::Fence(number),
+            Reply::Trouble(Trouble::Degraded { error }) => Heard::Tell(Report::StoreFull { error }),
+            Reply::Trouble(Trouble::Recovered) => Heard::Tell(Report::StoreWorks),
+            Reply::Trouble(Trouble::Failed { error }) => Heard::End(Report::StoreFailed { error }),
+        }
+    }
+
+    fn row(&self, task: KeptTask) -> TaskRow {
+        let KeptTask { id, scheduler, event, attempt, first, state } = task;
+        let (state, due) = match state {
+            KeptState::Pending { due } => (RowState::Pending, due),
+            KeptState::Running => (RowState::Running, first),
+        };
+        let (first, due) = (self.clock.wall(first), self.clock.wall(due));
+        TaskRow { id, scheduler, event, attempt, first, due, state, stamp: None }
+    }
+}
+
+fn joined(join: Join, index: IndexId, known: Option<Vec<Seen>>) -> Joined {
+    match (join, known) {
+        _ if index == IndexId::NONE => Joined::No,
+        (Join::Seen, Some(seen)) => Joined::Seen(index, seen),
+        (Join::Seen, None) => Joined::New(index),
+        (Join::Number | Join::Baseline | Join::No, _) => Joined::Number(index),
+    }
+}
+
+fn restored(clock: Clock, kept: Kept) -> engine::Kept {
+    let tasks = kept.tasks.into_iter().map(|row| {
+        let TaskRow { id, scheduler, event, attempt, first, due, state, stamp } = row;
+        let (first, due) = (clock.instant(first), clock.instant(due));
+        let ended = state == RowState::Done;
+        let state = match state {
+            RowState::Pending => KeptState::Pending { due },
+            RowState::Running | RowState::Done => KeptState::Running,
+        };
+        let task = KeptTask { id, scheduler, event, attempt, first, state };
+        engine::KeptBefore { task, ended, stamp }
+    });
+    engine::Kept { tasks: tasks.collect(), covered: kept.coverage }
+}
+
+fn refused(error: &crate::store::OpenError) -> Fatal {
+    let fatal = Fatal::text(error.to_string());
+    match error.hint() {
+        Some(hint) => fatal.hint(hint),
+        None => fatal,
+    }
+}
+
+/// So long it is waited for the file systems of what tasks are about.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
