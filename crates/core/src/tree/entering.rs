@@ -236,7 +236,13 @@ impl Tree {
                     Why::Confirm(_) => (),
                 }
             }
-            (Some(known), _) => self.relocate(known, &todo),
+            (Some(known), _) => {
+                self.relocate(known, &todo);
+                if self.memory.lost_since.is_some() && self.nodes.contains(known) {
+                    // What was sought below its old place is to be sought again.
+                    self.look_at_all_below(known);
+                }
+            }
             (None, Some(here)) if found.wd.is_err() && self.nodes.wd(here).is_none() => {
                 // It could not be watched before, and still cannot.
                 if let Why::Arrived(arrival) = todo.why {
@@ -396,6 +402,11 @@ impl Tree {
         let mut again = Arrival::Later;
         if let Some(here) = self.here(&todo) {
             match todo.why {
+                // Records of its move may have been lost: it may be met elsewhere.
+                Why::Resync if self.memory.lost_since.is_some() => {
+                    again = Arrival::Known(self.nodes[here].spots);
+                    self.depart_unseen(here);
+                }
                 Why::Confirm(Otherwise::Gone) | Why::Resync => {
                     again = Arrival::Known(self.nodes[here].spots);
                     self.forget(here);

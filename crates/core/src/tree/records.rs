@@ -304,10 +304,37 @@ impl Tree {
 
     /// Lists all directories anew: what is in them and not in the tree is new.
     fn look_at_all(&mut self) {
-        let Some(top) = self.top else { return };
+        if let Some(top) = self.top {
+            self.look_at_all_below(top);
+        }
+    }
+
+    pub(super) fn look_at_all_below(&mut self, top: NodeId) {
         for node in self.nodes.subtree(top) {
             self.nodes[node].state.moved = false;
             self.push_todo(node, Why::Resync);
         }
+    }
+
+    /// A node is not where it stands, and no record tells where it went. Until the end of the epoch
+    /// it may be met elsewhere.
+    pub(super) fn depart_unseen(&mut self, node: NodeId) {
+        let top = self.nodes.climb(node, |_, _| ());
+        if Some(top) != self.top || Some(node) == self.top {
+            // Something above it has gone, and it may still be below that.
+            return;
+        }
+        let path = self.path(node).into();
+        self.nodes.unlink(node);
+        self.nodes[node].state.departed = true;
+        self.remember(Departure {
+            cookie: 0,
+            path,
+            node: Some(node),
+            suspect: SpotsId::NONE,
+            displaced: None,
+            doubtful: true,
+            until: Some(self.epochs.number()),
+        });
     }
 }

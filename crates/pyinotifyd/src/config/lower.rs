@@ -144,14 +144,9 @@ impl<'a> Lower<'a> {
         let state_dir = match &doc.state_dir {
             None => self.environment.state_directory.clone(),
             Some(spot) if spot.value.is_empty() => None,
-            Some(spot) => {
-                self.report(
-                    Diagnostic::warning(&spot.place, "`state_dir` has no effect yet")
-                        .label("pending tasks are kept in memory"),
-                );
-                self.absolute(spot)
-                    .map(|it| PathBuf::from(std::ffi::OsStr::from_bytes(&it).to_owned()))
-            }
+            Some(spot) => self
+                .absolute(spot)
+                .map(|it| PathBuf::from(std::ffi::OsStr::from_bytes(&it).to_owned())),
         };
         let level = self.level_or(&doc.log.level, LogKey::Level);
         let mut levels = BTreeMap::new();

@@ -18,7 +18,7 @@ const HEAD: &str = "\
 
 Every key, what can be written behind it, and what holds without it.
 A key that is not on this page is a mistake, and `pyinotifyd check` says where it stands.
-`state_dir` has no effect yet: tasks are kept in memory.
+With `state_dir` tasks outlive the daemon, and what changes while it does not run is found; without, they are kept in memory.
 The same table as a JSON schema, for editors: [config.schema.json](config.schema.json).
 ";
 
