@@ -16,8 +16,30 @@ pub(crate) const SEED: &str = "PROPTEST_RNG_SEED";
 /// The seed of CI.
 pub(crate) const SEED_OF_CI: &str = "1";
 
-/// Where random tests are.
-const PACKAGES: [&str; 3] = ["pyinotifyd-core", "pyinotifyd-sys", "pyinotifyd"];
+/// Proptest's own variable for how many cases a test tries. It beats what a test says of itself.
+const CASES: &str = "PROPTEST_CASES";
+
+/// Where random tests are, and how many cases of each of them a round tries.
+const ROUND: [(&str, &[&str]); 3] = [
+    ("100000", &["--package", "pyinotifyd-core", "--test", "tree"]),
+    ("20000", &["--package", "pyinotifyd-core", "--test", "engine", "--test", "schedule"]),
+    (
+        "2000",
+        &[
+            "--package",
+            "pyinotifyd-core",
+            "--package",
+            "pyinotifyd-sys",
+            "--package",
+            "pyinotifyd",
+            "--lib",
+            "--test",
+            "shell",
+            "--test",
+            "python_re",
+        ],
+    ),
+];
 
 /// Runs rounds until the time is over, each with a seed of its own; with `--seed`, that one alone.
 pub(crate) fn run(args: &[&str]) -> Outcome {
@@ -45,12 +67,15 @@ pub(crate) fn run(args: &[&str]) -> Outcome {
 
 fn round(seed: u64) -> Outcome {
     println!("=== seed {seed}");
-    // More of the tests that leave their number to proptest; a number that is set stays.
-    let cases = env::var("PROPTEST_CASES").unwrap_or_else(|_| "2000".to_owned());
-    let mut command = cargo(&["test", "--release", "--quiet", "--no-fail-fast"]);
-    command.args(PACKAGES.iter().flat_map(|it| ["--package", it]));
-    command.args(["--lib", "--test", "engine", "--test", "schedule", "--test", "shell"]);
-    command.args(["--test", "tree", "--test", "python_re"]);
-    run_command(command.env(SEED, seed.to_string()).env("PROPTEST_CASES", cases))
-        .map_err(|error| format!("{error}; again with `cargo xtask soak --seed {seed}`"))
+    let asked = env::var(CASES).ok();
+    for (cases, tests) in ROUND {
+        let mut command = cargo(&["test", "--release", "--quiet", "--no-fail-fast"]);
+        command
+            .args(tests)
+            .env(SEED, seed.to_string())
+            .env(CASES, asked.as_deref().unwrap_or(cases));
+        run_command(&mut command)
+            .map_err(|error| format!("{error}; again with `cargo xtask soak --seed {seed}`"))?;
+    }
+    Ok(())
 }

@@ -359,6 +359,9 @@ struct Flight {
     path: Vec<u8>,
     spots: SpotsId,
     mask: Mask,
+    /// Whether nobody told of the place's name when it was asked about: what was opened there may
+    /// have left before it was watched, and no record says so.
+    blind: bool,
 }
 
 #[derive(Debug)]
@@ -498,7 +501,7 @@ impl Tree {
     }
 
     fn answer(&mut self, flight: Flight, answer: Result<Found, EnterError>) {
-        let Flight { todo, path, spots, mask } = flight;
+        let Flight { todo, path, spots, mask, blind } = flight;
         if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
             return;
         }
@@ -523,7 +526,9 @@ impl Tree {
                 }
                 self.todo.push(Todo { is_dir: true, ..todo });
             }
-            Ok(found) if self.fits(&todo, &found) => self.entered(todo, spots, mask, found),
+            Ok(found) if self.fits(&todo, &found) => {
+                self.entered(todo, spots, mask, found, blind);
+            }
             Ok(_) | Err(EnterError::Missing) => self.absent(todo),
             Err(EnterError::Failed(error)) => {
                 if self.here(&todo).is_none() {

@@ -114,7 +114,8 @@ impl Tree {
         let enter =
             Enter { ticket, path: path_too, trusted, mask, add, only_dir, look, names, stamps, join };
         self.in_flight.insert((todo.parent, todo.name.clone()));
-        self.flights.insert(ticket, Flight { todo, path, spots, mask });
+        let blind = todo.parent.is_some_and(|it| !self.tells_of_names(it));
+        self.flights.insert(ticket, Flight { todo, path, spots, mask, blind });
         Some(enter)
     }
 
@@ -183,6 +184,11 @@ impl Tree {
         mask
     }
 
+    /// Whether the kernel was asked to tell what leaves a directory.
+    fn tells_of_names(&self, node: NodeId) -> bool {
+        self.nodes[node].mask.contains(EventType::MovedFrom.mask())
+    }
+
     /// Whether what was found can be what stands at that place: whether it is in the directory
     /// that the place is in. (The path may have led elsewhere because a directory above has moved.)
     pub(super) fn fits(&self, todo: &Todo, found: &Found) -> bool {
@@ -190,7 +196,14 @@ impl Tree {
         found.linked || self.nodes[parent].id == found_parent
     }
 
-    pub(super) fn entered(&mut self, todo: Todo, spots: SpotsId, mask: Mask, found: Found) {
+    pub(super) fn entered(
+        &mut self,
+        todo: Todo,
+        spots: SpotsId,
+        mask: Mask,
+        found: Found,
+        blind: bool,
+    ) {
         self.epochs.count_entered();
         let here = self.here(&todo);
         let anchor = match (todo.parent, here) {
@@ -218,6 +231,8 @@ impl Tree {
                 self.nodes[here].epoch = self.epochs.number();
                 self.expect_echoes(here, &found, false);
                 self.number(here, &found.joined);
+                // It may have been away and have come back, with no record that moves it.
+                self.seek_missed(here);
                 match todo.why {
                     Why::Arrived(arrival) => self.list(here, arrival, found),
                     Why::Resync => self.resync(here, found),
@@ -256,6 +271,11 @@ impl Tree {
                 match todo.why {
                     Why::Arrived(arrival) => {
                         self.insert(&todo, spots, mask, anchor, arrival, found);
+                        if let Some(node) = self.here(&todo)
+                            && (blind || todo.parent.is_some_and(|it| !self.tells_of_names(it)))
+                        {
+                            self.confirm(node, Otherwise::Gone);
+                        }
                     }
                     Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe => {
                         self.todo.push(Todo { why: Why::Arrived(Arrival::Later), ..todo });
@@ -306,12 +326,6 @@ impl Tree {
             Some(parent) if (file || found.linked) && self.nodes[parent].state.awaits => (),
             Some(parent) if file || found.linked => self.set_awaits(parent, true),
             Some(parent) => self.check_awaits(parent),
-        }
-        if let Some(parent) = todo.parent
-            && !self.nodes[parent].mask.contains(EventType::MovedFrom.mask())
-        {
-            // Nobody tells of names there: it may have left between being opened and being watched.
-            self.confirm(id, Otherwise::Gone);
         }
         self.waiting.remove(&path);
         if interest.is_root {

@@ -49,7 +49,12 @@ impl Tree {
     pub(super) fn put(&mut self, node: NodeId, parent: NodeId, name: &[u8], spots: SpotsId) {
         self.nodes.place(node, parent, name);
         self.respot(node, spots, false);
-        // What was not found below it may only have been sought under its old path.
+        self.seek_missed(node);
+    }
+
+    /// What was not found below a node may only have been sought while the node was elsewhere: it is
+    /// sought again, now that the node is known to stand where it stands.
+    pub(super) fn seek_missed(&mut self, node: NodeId) {
         let nodes = &self.nodes;
         let within = |it: NodeId| nodes.contains(node) && nodes.is_within(it, node);
         let missed = self
