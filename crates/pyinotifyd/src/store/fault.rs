@@ -50,7 +50,9 @@ fn cause(error: &Error) -> Cause {
         )
         | (ErrorCode::CannotOpen, _) => Cause::PerhapsNoRoom,
         (ErrorCode::SystemIoFailure, ffi::SQLITE_IOERR_SHORT_READ)
-        | (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Cause::Corrupt,
+        | (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)
+        // Tables that are not those of the version that it claims.
+        | (ErrorCode::Unknown, ffi::SQLITE_ERROR) => Cause::Corrupt,
         (ErrorCode::SystemIoFailure, ffi::SQLITE_IOERR_NOMEM)
         | (ErrorCode::OutOfMemory | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
             Cause::Held
