@@ -165,7 +165,7 @@ mod tests {
         service.handle_say(&RELOADED);
         service.handle_reload(Duration::from_micros(123_456_790));
         service.handle_refused();
-        service.handle_say(&Say::Resynced { directories: 1 });
+        service.handle_say(&Say::Resynced { recovered: 0, directories: 1 });
         let timeout = Duration::from_secs(30);
         service.handle_say(&Say::Stopping { running: 1, waiting: 2, timeout });
         service.handle_say(&Say::Stopped);

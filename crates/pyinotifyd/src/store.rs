@@ -88,6 +88,8 @@ pub enum Say {
         name: Box<[u8]>,
         /// Where that is now.
         path: Vec<u8>,
+        /// Whether it may be open for writing: then its state counts only once it is closed.
+        probe: bool,
     },
     /// A directory was entered and listed. Answered by [`Reply::Joined`].
     Join {

@@ -88,6 +88,15 @@ pub fn is_closed(dir: BorrowedFd<'_>, name: &[u8]) -> Closed {
     }
 }
 
+/// [`is_closed`] by a path, whose directories may be links.
+pub fn is_closed_path(path: &[u8]) -> Closed {
+    let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, path, place, Mode::empty()) {
+        Ok(place) => is_closed_at(place.as_fd()),
+        Err(errno) => Closed::Unknown(Doubt { call: "open", errno: errno.raw_os_error(), opened: false }),
+    }
+}
+
 /// [`is_closed`] of what is open, by `O_PATH` or otherwise.
 pub(crate) fn is_closed_at(place: BorrowedFd<'_>) -> Closed {
     match probe_at(place) {

@@ -117,6 +117,7 @@ impl Keeping {
                 dir: touch.index,
                 name: touch.name,
                 path: touch.path,
+                probe: touch.probe,
             },
             Keep::Gone(index) => Say::Gone(index),
             Keep::Covers(covers) => Say::Covers(covers),

@@ -31,13 +31,22 @@ pub(super) enum Looked {
     Is(State),
     /// It was changed so lately that another change may not show: look again later.
     Racy,
+    /// Somebody has it open for writing: its state counts when it is closed, which is told.
+    Open,
+}
+
+/// Where a name was when it was touched last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) path: Vec<u8>,
+    /// Whether it may be open for writing.
+    pub(super) probe: bool,
 }
 
 /// Names that are behind, and the round that brings some of them up to date.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// Where each was when it was touched last.
-    dirty: BTreeMap<Key, Vec<u8>>,
+    dirty: BTreeMap<Key, Place>,
     /// The next round begins behind this one, so that busy names do not keep out the others.
     cursor: Option<Key>,
     round: Option<Round>,
@@ -92,13 +101,13 @@ impl Index {
 
     /// Something happened to a name. Gives back whether its row is of a baseline that does not count
     /// yet.
-    pub(super) fn touch(&mut self, dir: IndexId, name: Box<[u8]>, path: Vec<u8>) -> bool {
+    pub(super) fn touch(&mut self, dir: IndexId, name: Box<[u8]>, place: Place) -> bool {
         let key = (dir, name);
         if let Some(round) = &mut self.round {
             round.seen.remove(&key);
         }
         if self.dirty.len() < self.bound || self.dirty.contains_key(&key) {
-            self.dirty.insert(key, path);
+            self.dirty.insert(key, place);
         } else {
             // Its row, if there is one, stays stale. That is no lie: it may be told again.
             self.forgotten += 1;
@@ -144,19 +153,20 @@ impl Index {
     pub(super) fn begin(
         &mut self,
         wanted: bool,
-        mut look: impl FnMut(&[u8]) -> Looked,
+        mut look: impl FnMut(&Place) -> Looked,
     ) -> Option<u64> {
         assert!(self.round.is_none(), "one round at a time");
         let mut seen = BTreeMap::new();
         for key in self.turn() {
-            let Some(path) = self.dirty.remove(&key) else { continue };
-            match look(&path) {
+            let Some(place) = self.dirty.remove(&key) else { continue };
+            match look(&place) {
                 Looked::Is(state) => {
-                    seen.insert(key, (path, state));
+                    seen.insert(key, (place.path, state));
                 }
                 Looked::Racy => {
-                    self.dirty.insert(key, path);
+                    self.dirty.insert(key, place);
                 }
+                Looked::Open => (),
             }
         }
         if seen.is_empty() && self.unconfirmed.is_empty() && !wanted {
@@ -242,7 +252,7 @@ mod tests {
     const DIR: IndexId = IndexId(1);
 
     fn touch(index: &mut Index, name: &str) {
-        index.touch(DIR, name.as_bytes().into(), name.as_bytes().to_vec());
+        index.touch(DIR, name.as_bytes().into(), at(name.as_bytes()));
         index.verify_invariants();
     }
 
@@ -251,7 +261,11 @@ mod tests {
         rows.iter().map(|it| String::from_utf8_lossy(&it.1).into_owned()).collect()
     }
 
-    fn all(_: &[u8]) -> Looked {
+    fn at(path: &[u8]) -> Place {
+        Place { path: path.into(), probe: false }
+    }
+
+    fn all(_: &Place) -> Looked {
         Looked::Is(None)
     }
 
@@ -288,7 +302,7 @@ mod tests {
         assert_eq!(index.begin(false, |_| Looked::Racy), None);
         assert!(index.wants_round());
         touch(&mut index, "b");
-        index.begin(false, |path| if path == b"a" { Looked::Racy } else { Looked::Is(None) });
+        index.begin(false, |it| if it.path == b"a" { Looked::Racy } else { Looked::Is(None) });
         let confirmed = index.passed(1);
         assert!(!confirmed.as_ref().unwrap().all);
         assert_eq!(names(confirmed), ["b"]);
@@ -303,19 +317,19 @@ mod tests {
         assert_eq!(index.begin(false, all), Some(1));
         let late = IndexId(2);
         index.written(late, index.generation());
-        assert!(index.touch(DIR, b"x"[..].into(), b"x".to_vec()));
+        assert!(index.touch(DIR, b"x"[..].into(), at(b"x")));
         let confirmed = index.passed(1).unwrap();
         assert_eq!((confirmed.generation, confirmed.all), (5, false));
-        assert!(!index.touch(DIR, b"x"[..].into(), b"x".to_vec()));
-        assert!(index.touch(late, b"x"[..].into(), b"x".to_vec()));
+        assert!(!index.touch(DIR, b"x"[..].into(), at(b"x")));
+        assert!(index.touch(late, b"x"[..].into(), at(b"x")));
     }
 
     #[test]
     fn the_names_of_a_directory_go_with_it() {
         let mut index = Index::new(0);
         for dir in 1..4 {
-            index.touch(IndexId(dir), b""[..].into(), vec![]);
-            index.touch(IndexId(dir), [255; 255][..].into(), vec![]);
+            index.touch(IndexId(dir), b""[..].into(), at(b""));
+            index.touch(IndexId(dir), [255; 255][..].into(), at(b""));
         }
         index.gone(IndexId(2));
         assert_eq!(index.behind(), 4);

@@ -15,7 +15,7 @@ use pyinotifyd_core::{
     stamp::{IndexId, Stamp},
     tree::Kind,
 };
-use pyinotifyd_sys::{enter, stamp};
+use pyinotifyd_sys::{enter, lease, stamp};
 use rusqlite::Connection;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     apply::{self, Known},
     batch::{Batch, Op},
     fault::{Cause, Fault},
-    index::{Index, Looked},
+    index::{Index, Looked, Place},
     journal::Journal,
     room::Room,
 };
@@ -153,8 +153,8 @@ impl Keeper {
                     self.batch.delete(id);
                 }
             }
-            Say::Touch { dir, name, path } => {
-                if self.index.touch(dir, name.clone(), path) {
+            Say::Touch { dir, name, path, probe } => {
+                if self.index.touch(dir, name.clone(), Place { path, probe }) {
                     ops.push(Op::Invalidate(dir, name));
                 }
             }
@@ -357,7 +357,7 @@ impl Keeper {
         }
         let memos = self.wants_memos_gone();
         let eyes = &mut self.eyes;
-        if let Some(number) = self.index.begin(memos, |path| eyes.look(path)) {
+        if let Some(number) = self.index.begin(memos, |it| eyes.look_at(it)) {
             self.round_at = None;
             out.push(Reply::WantFence(number));
         } else {
@@ -413,8 +413,18 @@ impl Eyes {
     fn stamp(&mut self, path: &[u8]) -> Option<Stamp> {
         match self.look(path) {
             Looked::Is(state) => state.map(|it| it.1),
-            Looked::Racy => None,
+            Looked::Racy | Looked::Open => None,
         }
+    }
+
+    fn look_at(&mut self, place: &Place) -> Looked {
+        let looked = self.look(&place.path);
+        let is_file = matches!(looked, Looked::Is(Some((Kind::File, _))));
+        // Asked behind the look: what is closed now has had this state, or will have an event.
+        if place.probe && is_file && lease::is_closed_path(&place.path) == lease::Closed::No {
+            return Looked::Open;
+        }
+        looked
     }
 
     fn look(&mut self, path: &[u8]) -> Looked {
@@ -457,7 +467,7 @@ pub(super) fn state(path: &[u8]) -> super::index::State {
     let mut eyes = Eyes { racy: Duration::ZERO, fine: false, devices: HashMap::new() };
     match eyes.look(path) {
         Looked::Is(state) => state,
-        Looked::Racy => None,
+        Looked::Racy | Looked::Open => None,
     }
 }
 

@@ -189,6 +189,7 @@ fn touch(dir: IndexId, path: &Path) -> Say {
         dir,
         name: path.file_name().unwrap().as_bytes().into(),
         path: path.as_os_str().as_bytes().to_vec(),
+        probe: false,
     }
 }
 

@@ -75,6 +75,7 @@ pub(in crate::action) fn scheduler(batch: Option<BatchInput>) -> Scheduler {
         follow: true,
         breaker: None,
         batch: batch.map(|input| Batch { max_items: NonZeroUsize::MAX, input }),
+        on_crash: pyinotifyd_core::plan::OnCrash::Rerun,
         // Not looked at: the words and the process are given beside it.
         action: Action::Rules(Vec::new()),
     }
