@@ -32,6 +32,7 @@ fn plan() -> Plan {
         follow: true,
         breaker: None,
         batch: None,
+        ready: Vec::new(),
         action: Action::Rules(Vec::new()),
     };
     Plan {

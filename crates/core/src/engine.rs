@@ -27,7 +27,7 @@ use crate::{
     schedule::{self, Command, Counts, Schedule},
     scope::{Coverage, Scope},
     stamp::IndexId,
-    task::{KeptTask, Order, Outcome, Run, RunId, StopHow, TaskId},
+    task::{KeptTask, Order, Outcome, Probe, ProbeId, Readiness, Run, RunId, StopHow, TaskId},
     time::Instant,
     tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Touch, Tree},
 };
@@ -48,6 +48,8 @@ pub enum Input<'a> {
     Mount(&'a [u8]),
     /// A run ended.
     Ended(RunId, Outcome),
+    /// [`Effect::Probe`] has been carried out: whether its tasks may start, in their order.
+    Probed(ProbeId, Vec<Readiness>),
     /// Somebody else than an event map asks for something: the code of a config.py.
     Order(Order),
     /// A new configuration is to be in force.
@@ -78,6 +80,9 @@ pub enum Effect {
     Barrier,
     /// Start a run; say with [`Input::Ended`] how it ended.
     Start(Start),
+    /// Find out whether tasks may start, by the [`ready`](Scheduler::ready) of this plan; answer
+    /// with [`Input::Probed`].
+    Probe(Probe, Arc<Plan>),
     /// Ask a run to end.
     Stop(RunId, StopHow),
     /// Write this down, before anything that comes after it is carried out.
@@ -209,6 +214,10 @@ impl Engine {
                 self.desk.own.handle_ended(run, &mut self.tree);
                 self.desk.schedule.handle_ended(now, run, outcome);
             }
+            Input::Probed(probe, answers) => {
+                self.desk.own.handle_probed(probe, &mut self.tree);
+                self.desk.schedule.handle_probed(now, probe, answers);
+            }
             Input::Order(order) => self.desk.schedule.handle_order(now, order),
             Input::Plan(plan) => self.handle_plan(now, plan),
             Input::Stop => self.handle_stop(now),
@@ -294,7 +303,8 @@ impl Engine {
         self.tree.verify_invariants();
         self.desk.schedule.verify_invariants();
         let counts = self.desk.schedule.counts();
-        assert!(self.desk.own.runs() <= counts.runs + self.desk.own.ended(), "of live runs");
+        let live = counts.runs + self.desk.schedule.probes() + self.desk.own.ended();
+        assert!(self.desk.own.runs() <= live, "of live runs");
     }
 
     fn handle_record(&mut self, now: Instant, record: &Record<'_>) {
@@ -520,6 +530,12 @@ impl Desk {
                     self.effects.push_back(Effect::Stop(run, how));
                 }
                 Some(Command::Start(run)) => self.start(plan, now, run),
+                Some(Command::Probe(probe)) => {
+                    if is_told_of_tests(plan, probe.scheduler) {
+                        self.own.handle_probe(&probe);
+                    }
+                    self.effects.push_back(Effect::Probe(probe, Arc::clone(plan)));
+                }
             }
         }
     }
@@ -570,6 +586,13 @@ fn is_line(scheduler: &Scheduler) -> bool {
         Action::Log(_) => true,
         Action::Exec(_) | Action::Shell(_) | Action::Rules(_) | Action::Hosted(_) => false,
     }
+}
+
+/// Whether an event map asks something of a scheduler when a file is opened, as tests do.
+fn is_told_of_tests(plan: &Plan, scheduler: SchedulerId) -> bool {
+    let types = [EventType::Open, EventType::Access, EventType::CloseNowrite];
+    let mut bindings = plan.watches.iter().flat_map(|it| types.map(|of| it.map.get(of)));
+    bindings.any(|it| it.iter().any(|it| it.scheduler == scheduler))
 }
 
 /// Whether an event map itself says what a move means for a scheduler.

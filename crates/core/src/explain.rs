@@ -13,13 +13,16 @@ use crate::{
     event::{Event, EventType, Mask, Origin},
     filerule::{self, FilePlan, PlanError},
     filter::{Filter, Matcher, Verdict},
-    path,
+    path::{self, shown},
     pattern::PatternFault,
-    plan::{Action, Batch, Binding, Busy, Level, Plan, Process, SchedulerId, Watch, WatchId},
+    plan::{
+        Action, Batch, Binding, Busy, Level, Plan, Process, Ready, SchedulerId, Watch, WatchId,
+    },
     record::Wd,
     rules::{self, Cover, Taken},
     task::{OrderKind, TaskId},
     template::{Placeholder, Values},
+    time::Human,
 };
 
 /// What would be done about an event, and why. Shown for people by `Display`.
@@ -164,6 +167,8 @@ pub struct Task {
     pub singlejob: bool,
     /// Whether it shares a command with others.
     pub batch: Option<Batch>,
+    /// What has to hold before it starts, with the values of this path.
+    pub ready: Vec<String>,
     /// What it does.
     pub does: Does,
 }
@@ -371,6 +376,7 @@ impl Asked<'_> {
                     busy: scheduler.busy,
                     singlejob: scheduler.singlejob,
                     batch: scheduler.batch,
+                    ready: self.ready(&scheduler.ready, &scheduler.name),
                     does: self.does(&scheduler.action, &scheduler.name),
                 })),
             }
@@ -381,6 +387,18 @@ impl Asked<'_> {
             kind: binding.kind,
             answer,
         }
+    }
+
+    fn ready(&self, conditions: &[Ready], scheduler: &str) -> Vec<String> {
+        let event = self.event();
+        let values = Values { event: &event, task: TaskId(0), scheduler };
+        let words = |it: &Ready| match it {
+            _ if self.is_dir => None,
+            Ready::Closed => Some("nobody has it open for writing".to_owned()),
+            Ready::Quiet(quiet) => Some(format!("it has not changed for {}", Human(*quiet))),
+            Ready::DoneFile(path) => Some(format!("there is {}", shown(&path.render(&values)))),
+        };
+        conditions.iter().filter_map(words).collect()
     }
 
     fn does(&self, action: &Action, scheduler: &str) -> Does {

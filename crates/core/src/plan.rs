@@ -174,8 +174,21 @@ pub struct Scheduler {
     pub batch: Option<Batch>,
     /// What becomes of a run that was cut off by the end of the daemon, if tasks are kept.
     pub on_crash: OnCrash,
+    /// What has to hold before a task starts; each of these.
+    pub ready: Vec<Ready>,
     /// What a run does.
     pub action: Action,
+}
+
+/// A condition that a task waits for before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Nobody has the file open for writing.
+    Closed,
+    /// Size and times of the file have not changed for so long.
+    Quiet(Duration),
+    /// There is something at this path, which is absolute.
+    DoneFile(Template),
 }
 
 /// What an event does while its subject's task runs.

@@ -127,6 +127,13 @@ pub enum Say {
         /// How long its orders are held back.
         rest: Duration,
     },
+    /// A task could start, but its `ready` does not hold yet.
+    NotReady {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// What it waits for.
+        reason: String,
+    },
     /// A waiting task's subject was renamed.
     Followed {
         /// The subject's old path.
@@ -296,7 +303,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 36] = [
+    pub const NAMES: [&'static str; 37] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -309,6 +316,7 @@ impl Say {
         "timed-out",
         "kills",
         "breaker-tripped",
+        "not-ready",
         "followed",
         "waits",
         "watches",
@@ -351,6 +359,7 @@ impl Say {
             Self::TimedOut { .. } => "timed-out",
             Self::Kills { .. } => "kills",
             Self::BreakerTripped { .. } => "breaker-tripped",
+            Self::NotReady { .. } => "not-ready",
             Self::Followed { .. } => "followed",
             Self::Waits { .. } => "waits",
             Self::Watches { .. } => "watches",
@@ -394,6 +403,7 @@ impl Say {
             | Self::TimedOut { path, .. }
             | Self::Kills { path, .. }
             | Self::BreakerTripped { path, .. }
+            | Self::NotReady { path, .. }
             | Self::Waits { path, .. }
             | Self::Watches { path, .. }
             | Self::Vanished { path, .. }
@@ -446,6 +456,7 @@ impl Say {
             },
             Self::Scheduled { .. }
             | Self::Started { .. }
+            | Self::NotReady { .. }
             | Self::Followed { .. }
             | Self::Watches { .. }
             | Self::Resynced { .. }
@@ -458,7 +469,11 @@ impl Say {
             | Self::Kept { .. }
             | Self::StoreWorks => Level::Info,
             Self::Interrupted { again, .. } => {
-                if *again { Level::Warning } else { Level::Error }
+                if *again {
+                    Level::Warning
+                } else {
+                    Level::Error
+                }
             }
             Self::SkippedBusy { .. }
             | Self::Retries { .. }
@@ -567,6 +582,7 @@ impl fmt::Display for Say {
                 shown(path),
                 Human(*rest)
             ),
+            Self::NotReady { path, reason } => write!(f, "{} is not ready: {reason}", shown(path)),
             Self::Followed { from, to } => {
                 write!(f, "follows {} to {}", shown(from), shown(to))
             }
@@ -723,6 +739,10 @@ mod tests {
             Say::TimedOut { path: path(), timeout: secs(120) },
             Say::Kills { path: path(), kill_after: secs(5) },
             Say::BreakerTripped { path: path(), runs: 50, rest: secs(60) },
+            Say::NotReady {
+                path: path(),
+                reason: "open for writing by pid 4121 (sftp-server)".into(),
+            },
             Say::Followed { from: path(), to: Arc::from(&b"/srv/done/a.pdf"[..]) },
             Say::Waits { path: dir() },
             Say::Watches { path: dir(), directories: 1 },

@@ -33,6 +33,8 @@
 //! * A run is about its subject's file. When that is renamed and `follow` is set, the subject goes
 //!   on under the new name while it runs: orders for the new name find it busy, and a retry gets
 //!   the new path.
+//! * Where `ready` is set, what would start is tested first; what is not ready waits again, and is
+//!   still a task that has not started.
 //! * A run that timed out has failed, whatever its end looks like.
 //! * `busy = "restart"` ends a whole batch. Its other tasks start over, with id and attempt kept.
 
@@ -45,7 +47,7 @@ use crate::{
     event::Event,
     plan::{Busy, Plan, SchedulerId},
     report::{CancelReason, Report, Say},
-    task::{Order, OrderKind, Run, RunId, StopHow, TaskId},
+    task::{Order, OrderKind, Probe, Run, RunId, StopHow, TaskId},
     time::Instant,
 };
 
@@ -56,6 +58,7 @@ use self::{
     journal::Journal,
     lane::{Lane, Settings},
     pending::{Due, State, Task},
+    probe::Probes,
     runs::{Running, Subject, Why},
     slab::Slab,
     table::{LaneId, Spot, Table},
@@ -68,6 +71,7 @@ mod journal;
 mod lane;
 mod moved;
 mod pending;
+mod probe;
 mod reload;
 mod retry;
 mod runs;
@@ -88,6 +92,8 @@ pub enum Command {
         /// How hard.
         how: StopHow,
     },
+    /// Find out whether these may start, then say so with [`Schedule::handle_probed`].
+    Probe(Probe),
 }
 
 /// How many tasks there are.
@@ -95,7 +101,7 @@ pub enum Command {
 pub struct Counts {
     /// For their time, or for their subject's run to end.
     pub waiting: usize,
-    /// For a slot.
+    /// For a slot, or for the answer whether they may start.
     pub ready: usize,
     /// Tasks that run.
     pub running: usize,
@@ -128,7 +134,7 @@ pub enum TaskState {
     },
     /// Its time has come, but its subject's run has not ended.
     Held,
-    /// It waits for a slot.
+    /// It waits for a slot, or for the answer whether it may start.
     Ready,
     /// It runs.
     Running {
@@ -158,6 +164,7 @@ pub struct Schedule {
     runs: Slab<Running>,
     by_run: BTreeMap<RunId, u32>,
     last_run: u64,
+    probes: Probes,
     timers: Timers<Timer>,
     /// The lanes that could start a run, and perhaps some that no longer can.
     turn: VecDeque<LaneId>,
@@ -214,6 +221,7 @@ impl Schedule {
             runs: Slab::default(),
             by_run: BTreeMap::new(),
             last_run: 0,
+            probes: Probes::default(),
             timers: Timers::default(),
             turn: VecDeque::new(),
             slots: 0,
@@ -342,6 +350,12 @@ impl Schedule {
         self.lane(self.by_id[usize::from(scheduler.0)]).counts
     }
 
+    /// How many tests go on whether tasks may start.
+    #[must_use]
+    pub fn probes(&self) -> usize {
+        self.probes.len()
+    }
+
     /// Whether nothing waits or runs.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -351,7 +365,10 @@ impl Schedule {
     /// Whether nothing is left of all that has been: no task, no run, no timer, no memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.is_idle() && self.subjects.is_empty() && self.timers.len() == 0
+        self.is_idle()
+            && self.subjects.is_empty()
+            && self.timers.len() == 0
+            && self.probes.len() == 0
     }
 
     /// The tasks, those that run first.
@@ -374,7 +391,7 @@ impl Schedule {
             state: match task.state {
                 State::Waiting(timer) => TaskState::Waiting { due: self.timers.due(timer) },
                 State::Held => TaskState::Held,
-                State::Ready(_) => TaskState::Ready,
+                State::Ready(_) | State::Tested(_) => TaskState::Ready,
             },
         }))
     }
@@ -413,11 +430,13 @@ impl Schedule {
         let (path, mask) = (Arc::clone(&event.pathname), event.mask);
         if let Some(key) = waits {
             let first = self.tasks[key].first;
-            let due = due(now, settings, first, rests_until);
+            let tested_until = self.probes.handle_order(key);
+            let due = due(now, settings, first, rests_until.max(tested_until));
             self.tasks.get_mut(key).trigger = trigger;
             if self.tasks[key].event.pathname == event.pathname {
                 self.tasks.get_mut(key).event = event;
             } else {
+                self.ask_anew(key);
                 self.tasks.rename(key, settings.follow, |it| it.event = event);
             }
             self.set_due(now, key, due);

@@ -324,7 +324,8 @@ impl Interest {
     #[must_use]
     pub fn tells_changes(&self) -> bool {
         use EventType as T;
-        let types = [T::Create, T::Modify, T::Attrib, T::CloseWrite, T::MovedFrom, T::MovedTo, T::Delete];
+        let types =
+            [T::Create, T::Modify, T::Attrib, T::CloseWrite, T::MovedFrom, T::MovedTo, T::Delete];
         self.wanted.intersects(types.into_iter().collect())
     }
 }

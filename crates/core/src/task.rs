@@ -1,6 +1,6 @@
 //! Orders, tasks, runs and outcomes: what flows between the rules, the schedule and the actions.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{event::Event, plan::SchedulerId, time::Instant};
 
@@ -72,6 +72,61 @@ pub struct RunTask {
     pub event: Arc<Event>,
     /// 1 for the first run, one more for each retry.
     pub attempt: u32,
+}
+
+/// A test whether tasks may start that could.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Its name.
+    pub id: ProbeId,
+    /// Whose conditions they are.
+    pub scheduler: SchedulerId,
+    /// What is tested: one task, or those of a batch; never empty.
+    pub tasks: Vec<ProbeTask>,
+}
+
+/// Names one test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId(pub u64);
+
+/// One task of a test.
+#[derive(Clone, Debug)]
+pub struct ProbeTask {
+    /// The task.
+    pub task: RunTask,
+    /// What the test before this one saw, if there was one.
+    pub look: Option<Look>,
+}
+
+/// Whether a task may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It may.
+    Ready,
+    /// It is to be tested again.
+    NotYet {
+        /// Why, in words for the log; `None`: for the reason that was told before.
+        reason: Option<String>,
+        /// How long until it may hold, if that is known.
+        again: Option<Duration>,
+        /// What was seen.
+        look: Look,
+    },
+}
+
+/// What a test saw, for the next one of the same task. It means nothing to the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Which reason was told.
+    pub told: u8,
+    /// Stands for size and times of the file.
+    pub stamp: u64,
+    /// Since when that is seen, by the machine's clock.
+    pub since: Duration,
+    /// When that was seen last.
+    pub at: Duration,
+    /// Whether the file's own times are no proof.
+    pub distrust: bool,
 }
 
 /// A task as it has to be known again after the process has ended.

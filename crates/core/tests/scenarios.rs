@@ -33,15 +33,11 @@ use pyinotifyd_core::{
     path::shown,
     plan::{Action, Plan},
     report::Report,
-    task::{Outcome, RunId, StopHow, TaskId},
+    task::{Look, Outcome, Readiness, RunId, StopHow, TaskId},
     time::Instant,
 };
 
-use self::support::{
-    kernel::Kernel,
-    notation,
-    world::World,
-};
+use self::support::{kernel::Kernel, notation, world::World};
 
 const DASHES: &str = "----";
 
@@ -241,6 +237,14 @@ impl Stage {
                 }
                 self.world.now = until;
             }
+            // Answers the oldest test: for each of its tasks, `ok` or a reason, apart by commas. `...`
+            // is the reason of before.
+            ["tested", words @ ..] => {
+                let probe = *self.world.probes.keys().next().expect("a test goes on");
+                let answers = words.join(" ");
+                let answers = answers.split(", ").map(readiness).collect();
+                self.world.probed(probe, answers);
+            }
             ["end", words @ ..] => {
                 let (run, words) = self.run(words);
                 self.world.end(run, outcome(words));
@@ -337,6 +341,11 @@ impl Stage {
             | Effect::LookFor(..)
             | Effect::Passed(_) => return,
             Effect::Start(start) => self.started_line(start),
+            Effect::Probe(probe, plan) => {
+                let name = &plan.scheduler(probe.scheduler).name;
+                let tasks = probe.tasks.iter().map(|it| self.task(it.task.id));
+                format!("test {name} {}", tasks.collect::<Vec<_>>().join(" "))
+            }
             Effect::Stop(run, StopHow::Term) => format!("stop R{} by SIGTERM", run.0),
             Effect::Stop(run, StopHow::Kill) => format!("stop R{} by SIGKILL", run.0),
             Effect::Say(report) => self.report_line(report),
@@ -408,6 +417,19 @@ fn event_words(event: &Event) -> String {
         origin => write!(words, " ({})", origin.name()).expect("to a text"),
     }
     words
+}
+
+fn readiness(words: &str) -> Readiness {
+    if words == "ok" {
+        return Readiness::Ready;
+    }
+    // In how long it may hold: `5s changed lately`.
+    let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
+    let again = first.starts_with(|it: char| it.is_ascii_digit());
+    let (again, reason) =
+        if again { (Some(notation::duration(first)), rest) } else { (None, words) };
+    let reason = (reason != "...").then(|| reason.to_owned());
+    Readiness::NotYet { reason, again, look: Look::default() }
 }
 
 fn outcome(words: &[&str]) -> Outcome {

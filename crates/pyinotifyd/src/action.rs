@@ -10,6 +10,7 @@
 //! * [`files`]: a run of file rules.
 //! * [`hosted`]: a run of a task in Python.
 //! * [`message`]: a run of `log`, and what actions say in the log.
+//! * [`ready`]: whether a task may start.
 //! * [`dry`]: what is said in place of all these in a dry run.
 //!
 //! Nothing here blocks the loop: commands are started, and files are moved, on threads.
@@ -20,6 +21,7 @@ pub(crate) mod exec_helper;
 mod files;
 pub(crate) mod hosted;
 mod message;
+pub(crate) mod ready;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +40,7 @@ use self::{
     files::Files,
     hosted::Hosted,
     message::{Line, Say},
+    ready::Tests,
 };
 use crate::{host::live::HostId, log};
 
@@ -50,6 +53,8 @@ pub(crate) struct Actions {
     files: Files,
     /// The hosts of Python, and their runs.
     pub(crate) hosted: Hosted,
+    /// Whether tasks may start.
+    pub(crate) tests: Tests,
     say: Say,
     dry_run: bool,
     done: UnboundedSender<(RunId, Outcome)>,
@@ -88,7 +93,7 @@ impl Actions {
         let commands = Commands::new(environment, printed, done.clone())?;
         let files = Files::new(Arc::clone(&say), done.clone());
         let hosted = Hosted::new(done.clone());
-        Ok(Self { commands, files, hosted, say, dry_run, done })
+        Ok(Self { commands, files, hosted, tests: Tests::new(), say, dry_run, done })
     }
 
     /// Starts a run of this plan, on the tokio runtime that this is called from. Whatever comes of

@@ -22,7 +22,7 @@ use pyinotifyd_core::{
     plan::Plan,
     record::{Record, Wd},
     report::{Report, Say},
-    task::{Outcome, RunId, TaskId},
+    task::{Outcome, ProbeId, Readiness, RunId, TaskId},
     time::Instant,
     tree::{EnterError, Found, Ticket},
 };
@@ -146,6 +146,7 @@ enum Woken {
     /// There are records or answers, or the time has come.
     Work,
     Ended(RunId, Outcome),
+    Probed(ProbeId, Vec<Readiness>),
     Heard(HostId, Heard),
     Loaded(Box<Loaded>),
     Stored(Reply),
@@ -225,6 +226,7 @@ impl Loop {
                 Woken::Work if self.kernel.has_due_unmounts() => self.look_at_mounts(),
                 Woken::Work => (),
                 Woken::Ended(run, outcome) => self.ended(run, outcome),
+                Woken::Probed(probe, answers) => self.handle(Input::Probed(probe, answers)),
                 Woken::Heard(host, heard) => self.heard(host, heard),
                 Woken::Loaded(loaded) => self.loaded(*loaded),
                 Woken::Stored(reply) => self.stored(reply),
@@ -257,6 +259,7 @@ impl Loop {
             Some(()) = self.signals.interrupt.recv() => Woken::Stop,
             Some(()) = self.signals.hangup.recv() => Woken::Reload,
             Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
+            (probe, answers) = self.actions.tests.next() => Woken::Probed(probe, answers),
             loaded = self.loading.next() => Woken::Loaded(loaded),
             reply = stored(&mut self.keeping) => Woken::Stored(reply),
             Some((number, missing)) = self.looked.recv() => Woken::Looked(number, missing),
@@ -464,6 +467,7 @@ impl Loop {
                     }
                 }
                 Effect::LookFor(number, tasks) => self.look_for(number, tasks),
+                Effect::Probe(probe, plan) => self.actions.tests.start(probe, &plan),
                 Effect::Say(report) => {
                     log::say(&report);
                     self.service.handle_say(&report.say);

@@ -71,6 +71,7 @@ impl Service {
             | Say::TimedOut { .. }
             | Say::Kills { .. }
             | Say::BreakerTripped { .. }
+            | Say::NotReady { .. }
             | Say::Followed { .. }
             | Say::Waits { .. }
             | Say::Watches { .. }

@@ -16,6 +16,8 @@ mod names;
 mod overflow;
 #[path = "daemon/python.rs"]
 mod python;
+#[path = "daemon/ready.rs"]
+mod ready;
 #[path = "daemon/reload.rs"]
 mod reload;
 #[path = "daemon/roots.rs"]

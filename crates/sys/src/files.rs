@@ -27,6 +27,7 @@ mod look;
 mod open;
 mod publish;
 mod relocate;
+mod state;
 mod tree;
 
 use std::sync::atomic::AtomicBool;
@@ -39,6 +40,7 @@ pub use self::{
     error::{Fault, FileError},
     publish::is_temporary,
     relocate::move_entry,
+    state::{Seen, State, is_closed, look},
 };
 
 /// Where something is, or shall be.

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::ptr;
 use std::sync::Once;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
@@ -93,16 +94,49 @@ pub fn is_closed_path(path: &[u8]) -> Closed {
     let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, path, place, Mode::empty()) {
         Ok(place) => is_closed_at(place.as_fd()),
-        Err(errno) => Closed::Unknown(Doubt { call: "open", errno: errno.raw_os_error(), opened: false }),
+        Err(errno) => {
+            Closed::Unknown(Doubt { call: "open", errno: errno.raw_os_error(), opened: false })
+        }
     }
 }
 
 /// [`is_closed`] of what is open, by `O_PATH` or otherwise.
-pub(crate) fn is_closed_at(place: BorrowedFd<'_>) -> Closed {
-    match probe_at(place) {
+pub(crate) fn is_closed_at(place: impl AsFd) -> Closed {
+    match probe_at(place.as_fd()) {
         Probe::Known(closed) => closed,
         Probe::Refused(file) => Writers::find(&[file]).closed(file),
     }
+}
+
+/// Somebody who has a file open for writing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// The process.
+    pub pid: u32,
+    /// What it calls itself (`/proc/PID/comm`).
+    pub name: Vec<u8>,
+}
+
+/// Who has the file with this device and inode open for writing, as far as `/proc` may be looked
+/// at; the search ends after `limit`, between two processes.
+pub fn writer_of(file: (u64, u64), limit: Duration) -> Option<Writer> {
+    let end = crate::time::monotonic() + limit;
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        if crate::time::monotonic() > end {
+            return None;
+        }
+        let name = process.file_name();
+        let Some(pid) = name.to_str().and_then(|it| it.parse().ok()) else { continue };
+        let mut writers = Writers { written: Vec::new(), complete: false };
+        // One that cannot be looked at, or is gone meanwhile, is not the one to name.
+        let _ = writers.look_at(&process.path(), &[file]);
+        if !writers.written.is_empty() {
+            let mut name = fs::read(process.path().join("comm")).unwrap_or_default();
+            name.truncate(name.trim_ascii_end().len());
+            return Some(Writer { pid, name });
+        }
+    }
+    None
 }
 
 /// What a lease alone can tell.
@@ -307,6 +341,10 @@ mod tests {
         let found = Writers::find(&files);
         assert_eq!(found.closed(files[0]), Closed::No);
         assert_ne!(found.closed(files[1]), Closed::No);
+        let limit = Duration::from_secs(60);
+        let by = writer_of(files[0], limit).unwrap();
+        assert!(by.pid > 0 && !by.name.is_empty(), "{by:?}");
+        assert_eq!(writer_of(files[1], limit), None);
         drop(writer);
         // That child may have this one, until its program is loaded.
         let mut looks = (0..10_000).map(|_| Writers::find(&files).closed(files[0]));

@@ -6,15 +6,21 @@
 //! same name is work. What is expected of a run is forgotten when everything that was queued at its
 //! end has been read; if it may have made directories, when what was found in those has been told,
 //! too.
+//!
+//! A test whether a task may start opens the task's file and closes it, which must not order that
+//! task again, or it would never start.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     event::{Event, EventType, Origin},
     filerule::{FileAction, FilePlan},
     path,
     plan::SchedulerId,
-    task::{Run, RunId},
+    task::{Probe, ProbeId, Run, RunId},
     tree::Tree,
 };
 
@@ -22,17 +28,28 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct OwnChanges {
     runs: BTreeMap<RunId, Expected>,
-    /// Ended runs, in the order in which they can be forgotten.
+    /// What is opened by tests.
+    probes: BTreeMap<ProbeId, Opened>,
+    /// Ended runs and tests, in the order in which they can be forgotten.
     ended: VecDeque<Ended>,
 }
 
+/// What a test of this scheduler opens.
+type Opened = (SchedulerId, Vec<Arc<[u8]>>);
+
 #[derive(Debug)]
 struct Ended {
-    run: RunId,
+    of: Doer,
     /// The epoch of the tree with which its last events have been read.
     fence: u32,
     /// Whether directories may have been entered with those, whose listings are told later.
     lists: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Doer {
+    Run(RunId),
+    Probe(ProbeId),
 }
 
 #[derive(Debug)]
@@ -73,7 +90,20 @@ impl OwnChanges {
     pub(super) fn handle_ended(&mut self, run: RunId, tree: &mut Tree) {
         if let Some(it) = self.runs.get(&run) {
             let (fence, lists) = (tree.fence(), it.makes_directories);
-            self.ended.push_back(Ended { run, fence, lists });
+            self.ended.push_back(Ended { of: Doer::Run(run), fence, lists });
+        }
+    }
+
+    /// Takes in that a test begins, of a scheduler that is told of opened files.
+    pub(super) fn handle_probe(&mut self, probe: &Probe) {
+        let paths = probe.tasks.iter().map(|it| Arc::clone(&it.task.event.pathname)).collect();
+        self.probes.insert(probe.id, (probe.scheduler, paths));
+    }
+
+    pub(super) fn handle_probed(&mut self, probe: ProbeId, tree: &mut Tree) {
+        if self.probes.contains_key(&probe) {
+            let fence = tree.fence();
+            self.ended.push_back(Ended { of: Doer::Probe(probe), fence, lists: false });
         }
     }
 
@@ -84,7 +114,10 @@ impl OwnChanges {
             if it.lists {
                 self.ended.push_back(Ended { fence: tree.fence(), lists: false, ..it });
             } else {
-                self.runs.remove(&it.run);
+                match it.of {
+                    Doer::Run(run) => drop(self.runs.remove(&run)),
+                    Doer::Probe(probe) => drop(self.probes.remove(&probe)),
+                }
             }
         }
     }
@@ -92,11 +125,20 @@ impl OwnChanges {
     /// Takes in that schedulers have new numbers: what runs is no longer known.
     pub(super) fn handle_plan(&mut self) {
         self.runs.clear();
+        self.probes.clear();
         self.ended.clear();
     }
 
     /// Whether an event is what a run of the scheduler does itself.
     pub(super) fn is_own(&self, scheduler: SchedulerId, event: &Event) -> bool {
+        let opens = matches!(
+            event.event_type,
+            EventType::Open | EventType::Access | EventType::CloseNowrite
+        );
+        let tested = |(of, paths): &Opened| *of == scheduler && paths.contains(&event.pathname);
+        if opens && self.probes.values().any(tested) {
+            return true;
+        }
         if self.runs.is_empty() {
             return false;
         }
@@ -107,7 +149,7 @@ impl OwnChanges {
     }
 
     pub(super) fn runs(&self) -> usize {
-        self.runs.len()
+        self.runs.len() + self.probes.len()
     }
 
     pub(super) fn ended(&self) -> usize {

@@ -145,6 +145,9 @@ impl Display for Task {
         if self.singlejob {
             writeln!(f, "    all paths share one task: `singlejob` is on")?;
         }
+        for condition in &self.ready {
+            writeln!(f, "    not before {condition}")?;
+        }
         write!(f, "{}", self.does)?;
         match self.batch {
             None => Ok(()),

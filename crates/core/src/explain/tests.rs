@@ -20,6 +20,7 @@ fn scheduler(name: &str, action: Action) -> Scheduler {
         filter: Filter::default(),
         delay: Duration::ZERO,
         max_wait: None,
+        ready: Vec::new(),
         singlejob: false,
         busy: Busy::Again,
         slots: NonZeroUsize::MIN,
@@ -96,6 +97,11 @@ fn plan() -> Plan {
     let mut archive = scheduler("archive", Action::Rules(rules));
     archive.delay = Duration::from_secs(30);
     archive.max_wait = Some(Duration::from_secs(300));
+    archive.ready = vec![
+        Ready::Closed,
+        Ready::Quiet(Duration::from_secs(5)),
+        Ready::DoneFile(Template::parse("{pathname}.ok")),
+    ];
     let mut scan = scheduler("scan", exec(&["/bin/scan", "--in", "{dirname}", "{pathname}"]));
     scan.filter.include.push(glob("*.pdf"));
     scan.busy = Busy::Parallel;

@@ -87,7 +87,8 @@ impl Schedule {
         let KeptTask { id, event, first, mut attempt, state, .. } = kept;
         let due = match state {
             KeptState::Pending { due } => {
-                let rest = settings.breaker.map_or(settings.delay, |it| it.rest.max(settings.delay));
+                let rest =
+                    settings.breaker.map_or(settings.delay, |it| it.rest.max(settings.delay));
                 let longest = if attempt > 1 { settings.retry.max_backoff } else { rest };
                 let due = due.min(now + longest);
                 if due <= now { Due::Now } else { Due::At(due) }
@@ -171,7 +172,7 @@ impl Schedule {
         }
         let due = match task.state {
             State::Waiting(timer) => self.timers.due(timer),
-            State::Held | State::Ready(_) => self.now,
+            State::Held | State::Ready(_) | State::Tested(_) => self.now,
         };
         self.journal.notes.push_back(Note::Task(KeptTask {
             id: task.id,

@@ -19,6 +19,8 @@ pub(super) struct Lane {
     /// The tasks that could run if there were a slot, in the order in which they became ready.
     pub(super) ready: List,
     pub(super) counts: Counts,
+    /// How many tests go on whether its tasks may start; each takes a slot.
+    pub(super) probes: usize,
     /// Whether it is in the queue of lanes that could start a run.
     pub(super) in_turn: bool,
 }
@@ -42,6 +44,8 @@ pub(super) struct Settings {
     pub(super) on_crash: OnCrash,
     /// Whether its runs are lines of the log that wait for nothing.
     pub(super) is_line: bool,
+    /// Whether tasks are tested before they start.
+    pub(super) tests: bool,
 }
 
 impl Lane {
@@ -53,13 +57,14 @@ impl Lane {
             settings: Settings::of(scheduler),
             ready: List::EMPTY,
             counts: Counts::default(),
+            probes: 0,
             in_turn: false,
         }
     }
 
     /// Whether it has a task to start and a slot to start it in.
     pub(super) fn could_start(&self) -> bool {
-        !self.ready.is_empty() && self.counts.runs < self.settings.slots
+        !self.ready.is_empty() && self.counts.runs + self.probes < self.settings.slots
     }
 }
 
@@ -87,6 +92,7 @@ impl Settings {
                 Action::Log(_) => scheduler.delay.is_zero(),
                 Action::Exec(_) | Action::Shell(_) | Action::Rules(_) | Action::Hosted(_) => false,
             },
+            tests: !scheduler.ready.is_empty(),
         }
     }
 }

@@ -103,6 +103,7 @@ impl Schedule {
             return;
         }
         let event = renamed(&self.tasks[key].event, &path);
+        self.ask_anew(key);
         self.tasks.rename(key, true, |it| it.event = event);
         self.note_task(key);
         self.say(lane, id, Say::Followed { from: old, to: path });
@@ -115,7 +116,7 @@ impl Schedule {
         let weight = |task: &Task| {
             let due = match task.state {
                 State::Waiting(timer) => self.timers.due(timer),
-                State::Held | State::Ready(_) => Instant::ZERO,
+                State::Held | State::Ready(_) | State::Tested(_) => Instant::ZERO,
             };
             (task.trigger != Trigger::Before, due)
         };

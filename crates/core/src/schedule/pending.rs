@@ -13,7 +13,7 @@ use crate::{
     event::Event,
     plan::Busy,
     report::{CancelReason, Say},
-    task::TaskId,
+    task::{ProbeId, TaskId},
     time::Instant,
 };
 
@@ -44,6 +44,8 @@ pub(super) enum State {
     Held,
     /// For a slot.
     Ready(Links),
+    /// For the answer whether it may start; it has a slot meanwhile.
+    Tested(ProbeId),
 }
 
 /// When a task's wait is over.
@@ -84,14 +86,18 @@ impl Task {
     pub(super) fn ready_links(&self) -> Links {
         match self.state {
             State::Ready(links) => links,
-            State::Waiting(_) | State::Held => unreachable!("only ready tasks are linked"),
+            State::Waiting(_) | State::Held | State::Tested(_) => {
+                unreachable!("only ready tasks are linked")
+            }
         }
     }
 
     pub(super) fn ready_links_mut(&mut self) -> &mut Links {
         match &mut self.state {
             State::Ready(links) => links,
-            State::Waiting(_) | State::Held => unreachable!("only ready tasks are linked"),
+            State::Waiting(_) | State::Held | State::Tested(_) => {
+                unreachable!("only ready tasks are linked")
+            }
         }
     }
 }
@@ -129,6 +135,7 @@ impl Schedule {
     pub(super) fn remove_task(&mut self, key: u32) -> Task {
         self.set_state(key, State::Held);
         let task = self.tasks.remove(key);
+        self.probes.forget(key);
         self.lane_mut(task.lane).counts.waiting -= 1;
         task
     }
@@ -177,8 +184,10 @@ impl Schedule {
         let held = self.lane(task.lane).settings.busy != Busy::Parallel
             && self.runs_now(task.lane, task.subject());
         match (task.state, held) {
-            (State::Waiting(_), _) | (State::Held, true) | (State::Ready(_), false) => (),
-            (State::Ready(_), true) => self.set_state(key, State::Held),
+            (State::Waiting(_), _)
+            | (State::Held, true)
+            | (State::Ready(_) | State::Tested(_), false) => (),
+            (State::Ready(_) | State::Tested(_), true) => self.set_state(key, State::Held),
             (State::Held, false) => self.set_state(key, State::Ready(Links::NONE)),
         }
     }
@@ -198,7 +207,7 @@ impl Schedule {
 
     /// The one place where a task's state changes: the tables that the old state stands in and
     /// those of the new one change with it.
-    fn set_state(&mut self, key: u32, state: State) {
+    pub(super) fn set_state(&mut self, key: u32, state: State) {
         let lane_id = self.tasks[key].lane;
         let lane = self.lanes[usize::from(lane_id.0)].as_mut().expect("a task's lane is there");
         match self.tasks[key].state {
@@ -206,6 +215,11 @@ impl Schedule {
             State::Held => (),
             State::Ready(_) => {
                 lane.ready.remove(self.tasks.slab_mut(), key, Task::ready_links_mut);
+                lane.counts.ready -= 1;
+                lane.counts.waiting += 1;
+            }
+            State::Tested(probe) => {
+                self.probes.take_out(probe, key);
                 lane.counts.ready -= 1;
                 lane.counts.waiting += 1;
             }
@@ -218,6 +232,10 @@ impl Schedule {
                 lane.counts.ready += 1;
                 lane.counts.waiting -= 1;
                 self.offer(lane_id);
+            }
+            State::Tested(_) => {
+                lane.counts.ready += 1;
+                lane.counts.waiting -= 1;
             }
         }
     }

@@ -42,7 +42,7 @@ impl Schedule {
     /// Removes a lane whose scheduler is gone when its last run has ended.
     pub(super) fn forget_lane_if_gone(&mut self, id: LaneId) {
         let lane = self.lane(id);
-        if lane.id.is_none() && lane.counts.runs == 0 {
+        if lane.id.is_none() && lane.counts.runs == 0 && lane.probes == 0 {
             self.lanes[usize::from(id.0)] = None;
             self.turn.retain(|it| *it != id);
         }

@@ -134,7 +134,7 @@ impl Schedule {
     /// the schedulers take turns, so that a flood in one does not keep the others waiting.
     pub(super) fn start_ready(&mut self, now: Instant) {
         while !self.journal.held
-            && self.runs.len() < self.slots
+            && self.runs.len() + self.probes.len() < self.slots
             && let Some(id) = self.turn.pop_front()
         {
             let lane = self.lane_mut(id);
@@ -142,7 +142,11 @@ impl Schedule {
             // It may have come into the queue and lost its tasks since.
             if lane.could_start() {
                 let scheduler = lane.id.expect("a lane without a scheduler has no ready task");
-                self.start(now, id, scheduler);
+                if lane.settings.tests {
+                    self.ask(id);
+                } else {
+                    self.start(now, id, scheduler, None);
+                }
                 self.offer(id);
             }
         }
@@ -239,8 +243,14 @@ impl Schedule {
         self.forget_if_idle(key);
     }
 
-    /// Starts a lane's first ready tasks, as many as one run takes.
-    fn start(&mut self, now: Instant, id: LaneId, scheduler: SchedulerId) {
+    /// Starts a lane's first ready tasks, as many as one run takes; or those that were tested.
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        id: LaneId,
+        scheduler: SchedulerId,
+        tested: Option<Vec<u32>>,
+    ) {
         let settings = self.lane(id).settings;
         self.last_run += 1;
         let run = RunId(self.last_run);
@@ -258,11 +268,19 @@ impl Schedule {
         self.by_run.insert(run, key);
         self.runs[key].timer =
             settings.timeout.map(|it| self.timers.insert(now, it, Timer::Run(key)));
+        let mut starting = Vec::new();
+        match tested {
+            Some(keys) => starting.extend(keys.into_iter().map(|it| self.remove_tested(it))),
+            None => {
+                while starting.len() < settings.batch
+                    && let Some(key) = self.lane(id).ready.front()
+                {
+                    starting.push(self.remove_task(key));
+                }
+            }
+        }
         let mut tasks = Vec::new();
-        while tasks.len() < settings.batch
-            && let Some(task) = self.lane(id).ready.front()
-        {
-            let task = self.remove_task(task);
+        for task in starting {
             let subject = self.begin(id, &task, key);
             let first = task.first;
             let task = RunTask { id: task.id, event: task.event, attempt: task.attempt };

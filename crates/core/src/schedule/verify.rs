@@ -38,7 +38,7 @@ impl Schedule {
                     assert!(self.runs_now(task.lane, subject), "nothing would let {} go", task.id);
                     counts.waiting += 1;
                 }
-                State::Ready(_) => counts.ready += 1,
+                State::Ready(_) | State::Tested(_) => counts.ready += 1,
             }
         }
 
@@ -76,7 +76,8 @@ impl Schedule {
         }
         assert_eq!(self.timers.len(), timers, "a timer belongs to something");
 
-        let idle = self.runs.len() < self.slots;
+        self.verify_probes();
+        let idle = self.runs.len() + self.probes.len() < self.slots;
         for (id, lane) in (0..).map(LaneId).zip(&self.lanes) {
             let Some(lane) = lane else {
                 assert!(!counted.contains_key(&id));
@@ -84,12 +85,18 @@ impl Schedule {
             };
             assert_eq!(lane.counts, counted.remove(&id).unwrap_or_default());
             let ready: Vec<u32> = lane.ready.iter(self.tasks.slab(), Task::ready_links).collect();
-            assert_eq!(ready.len(), lane.counts.ready);
+            let tested = self.tasks.iter().filter(|(_, it)| it.lane == id);
+            let tested = tested.filter(|(_, it)| matches!(it.state, State::Tested(_))).count();
+            assert_eq!(ready.len() + tested, lane.counts.ready);
             assert!(ready.iter().all(|key| self.tasks[*key].lane == id));
             assert_eq!(self.turn.iter().filter(|it| **it == id).count(), lane.in_turn.into());
             if lane.could_start() {
                 assert!(lane.in_turn, "{} would never get its turn", lane.name);
-                assert!(!idle || self.journal.held, "{} has a task to start, and there is a slot", lane.name);
+                assert!(
+                    !idle || self.journal.held,
+                    "{} has a task to start, and there is a slot",
+                    lane.name
+                );
             }
         }
         assert!(counted.is_empty());

@@ -132,7 +132,11 @@ fn against_seen(entries: Vec<Entry>, seen: Vec<Seen>) -> Vec<(Entry, Difference)
 }
 
 /// What of a listing may have changed since a point in time.
-fn since(entries: Vec<Entry>, since: i64, is_known: impl Fn(&[u8]) -> bool) -> Vec<(Entry, Difference)> {
+fn since(
+    entries: Vec<Entry>,
+    since: i64,
+    is_known: impl Fn(&[u8]) -> bool,
+) -> Vec<(Entry, Difference)> {
     let differs = |entry: &Entry| -> Option<Difference> {
         let now = entry.stamp?;
         if entry.kind == Kind::Directory {
@@ -156,7 +160,12 @@ impl Tree {
     }
 
     /// What the index is asked about a place, and what is listed for it.
-    pub(super) fn join(&self, spots: SpotsId, arrival: Arrival, here: Option<NodeId>) -> Option<(Look, Join)> {
+    pub(super) fn join(
+        &self,
+        spots: SpotsId,
+        arrival: Arrival,
+        here: Option<NodeId>,
+    ) -> Option<(Look, Join)> {
         let numbered = here.is_some_and(|it| self.nodes[it].index != IndexId::NONE);
         if numbered || !self.indexes(spots) {
             return None;
@@ -276,8 +285,8 @@ impl Tree {
     /// writing, or closed.
     pub(super) fn note(&mut self, node: NodeId, name: &[u8], event_type: EventType, is_dir: bool) {
         use EventType as T;
-        let awaits_close =
-            !is_dir && self.scope.interest(self.nodes[node].spots).wanted.contains(T::CloseWrite.mask());
+        let awaits_close = !is_dir
+            && self.scope.interest(self.nodes[node].spots).wanted.contains(T::CloseWrite.mask());
         match event_type {
             T::Create | T::Modify => {
                 if awaits_close {

@@ -111,8 +111,18 @@ impl Tree {
         // In the middle of a trail a file is no way on: it is not even watched for a moment.
         let only_dir = !self.scope.interest(spots).is_root;
         let path_too = path.clone();
-        let enter =
-            Enter { ticket, path: path_too, trusted, mask, add, only_dir, look, names, stamps, join };
+        let enter = Enter {
+            ticket,
+            path: path_too,
+            trusted,
+            mask,
+            add,
+            only_dir,
+            look,
+            names,
+            stamps,
+            join,
+        };
         self.in_flight.insert((todo.parent, todo.name.clone()));
         let blind = todo.parent.is_some_and(|it| !self.tells_of_names(it));
         self.flights.insert(ticket, Flight { todo, path, spots, mask, blind });

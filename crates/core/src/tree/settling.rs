@@ -103,8 +103,7 @@ impl Tree {
             entry.difference,
             None | Some(Difference::Came | Difference::Changed | Difference::Closed)
         );
-        let closed =
-            content && entry.closed == Closed::Yes && event_type == EventType::MovedFrom;
+        let closed = content && entry.closed == Closed::Yes && event_type == EventType::MovedFrom;
         let came = std::mem::replace(&mut entry.came, true);
         // Behind a loss there may be further ones: what was listed may have come about by what no
         // record tells. It is told all the same, rather twice than never.

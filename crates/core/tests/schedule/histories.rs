@@ -2,9 +2,9 @@
 
 use proptest::{prelude::*, sample::Index};
 use pyinotifyd_core::{
-    plan::{Batch, BatchInput, Busy, Plan, SchedulerId},
+    plan::{Batch, BatchInput, Busy, Plan, Ready, SchedulerId},
     schedule::{Schedule, TaskState, TaskView},
-    task::{OrderKind, Outcome},
+    task::{Look, OrderKind, Outcome, Readiness},
     time::Instant,
 };
 
@@ -19,16 +19,47 @@ const DIRS: [&str; 5] = ["/a", "/a/s", "/b", "/b/s", "/c"];
 
 #[derive(Clone, Debug)]
 enum Op {
-    Schedule { scheduler: Index, path: usize },
-    Cancel { scheduler: Index, path: usize },
-    Advance { millis: u64, pump: bool },
-    End { run: Index, outcome: Outcome },
+    Schedule {
+        scheduler: Index,
+        path: usize,
+    },
+    Cancel {
+        scheduler: Index,
+        path: usize,
+    },
+    Advance {
+        millis: u64,
+        pump: bool,
+    },
+    End {
+        run: Index,
+        outcome: Outcome,
+    },
     EndUnknown,
-    MoveFile { from: usize, to: usize, says: u16 },
-    MoveDir { from: usize, to: usize, says: u16 },
-    RunNow { task: Index },
-    CancelTask { task: Index },
-    Reload { plan: usize },
+    /// For each task whether it is ready, and the wait if that is known.
+    Answer {
+        probe: Index,
+        answers: Vec<(bool, Option<u64>)>,
+    },
+    MoveFile {
+        from: usize,
+        to: usize,
+        says: u16,
+    },
+    MoveDir {
+        from: usize,
+        to: usize,
+        says: u16,
+    },
+    RunNow {
+        task: Index,
+    },
+    CancelTask {
+        task: Index,
+    },
+    Reload {
+        plan: usize,
+    },
     Stop,
     GiveUp,
 }
@@ -44,6 +75,7 @@ fn op() -> impl Strategy<Value = Op> {
         Just(Outcome::Refused("x".into())),
         Just(Outcome::Stopped),
     ];
+    let answer_wait = prop_oneof![3 => (0_u64..9).prop_map(Some), 1 => Just(None)];
     prop_oneof![
         16 => (any::<Index>(), path.clone())
             .prop_map(|(scheduler, path)| Op::Schedule { scheduler, path }),
@@ -51,6 +83,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(scheduler, path)| Op::Cancel { scheduler, path }),
         10 => (0_u64..25, any::<bool>()).prop_map(|(millis, pump)| Op::Advance { millis, pump }),
         8 => (any::<Index>(), outcome).prop_map(|(run, outcome)| Op::End { run, outcome }),
+        8 => (any::<Index>(), prop::collection::vec((any::<bool>(), answer_wait), 3))
+            .prop_map(|(probe, answers)| Op::Answer { probe, answers }),
         1 => Just(Op::EndUnknown),
         2 => (path.clone(), path, 0_u16..9).prop_map(|(from, to, says)| Op::MoveFile { from, to, says }),
         2 => (dir.clone(), dir, 0_u16..9).prop_map(|(from, to, says)| Op::MoveDir { from, to, says }),
@@ -74,6 +108,7 @@ fn plans() -> [Plan; 3] {
     (restart.busy, restart.slots, restart.kill_after) = (Busy::Restart, count(1), ms(7));
     restart.batch = Some(Batch { max_items: count(3), input: BatchInput::Args });
     restart.retry = retry(2, 6);
+    restart.ready = vec![Ready::Closed];
     let mut single = scheduler("single");
     (single.singlejob, single.delay, single.retry) = (true, ms(5), retry(2, 3));
     let mut loops = scheduler("loops");
@@ -84,6 +119,9 @@ fn plans() -> [Plan; 3] {
     (slow.delay, slow.slots, slow.follow, slow.max_wait) = (ms(0), count(1), false, None);
     (parallel.follow, parallel.slots) = (true, count(2));
     loops.breaker = None;
+    parallel.ready = vec![Ready::Closed];
+    single.ready = vec![Ready::Closed];
+    skip.ready = vec![Ready::Closed];
     let third = [loops, slow, skip, parallel, single].to_vec();
     [plan(4, first), plan(3, second), plan(5, third)]
 }
@@ -147,6 +185,22 @@ impl World {
                     oracle.ended(run, outcome);
                 }
             }
+            Op::Answer { probe, answers } => {
+                let probes: Vec<_> = oracle.probes.keys().copied().collect();
+                if !probes.is_empty() {
+                    let probe = *probe.get(&probes);
+                    oracle.probed(probe, answers);
+                    let answers = answers.iter().map(|(ready, wait)| match ready {
+                        true => Readiness::Ready,
+                        false => Readiness::NotYet {
+                            reason: Some("x".into()),
+                            again: wait.map(ms),
+                            look: Look::default(),
+                        },
+                    });
+                    schedule.handle_probed(*now, probe, answers.collect());
+                }
+            }
             Op::EndUnknown => {
                 let run = pyinotifyd_core::task::RunId(u64::MAX);
                 schedule.handle_ended(*now, run, Outcome::Stopped);
@@ -208,6 +262,12 @@ impl World {
                 let done = Outcome::Done(None);
                 self.schedule.handle_ended(self.now, run, done.clone());
                 self.oracle.ended(run, &done);
+                self.schedule.verify_invariants();
+                self.oracle.judge(&mut self.schedule);
+            }
+            for probe in self.oracle.probes.keys().copied().collect::<Vec<_>>() {
+                self.oracle.probed(probe, &[(true, None); 3]);
+                self.schedule.handle_probed(self.now, probe, vec![Readiness::Ready; 3]);
                 self.schedule.verify_invariants();
                 self.oracle.judge(&mut self.schedule);
             }

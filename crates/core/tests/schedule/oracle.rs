@@ -2,12 +2,15 @@
 //! no timers, no queues. It says what must be there after each operation, and judges each start
 //! and each stop. When exactly a breaker lets go is not its business: it only says "not before".
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use pyinotifyd_core::{
     plan::{Busy, Plan, Scheduler, SchedulerId},
     schedule::{Command, Schedule, TaskState, TaskView},
-    task::{Outcome, Run, RunId, StopHow},
+    task::{Outcome, Probe, ProbeId, Run, RunId, StopHow},
     time::Instant,
 };
 
@@ -17,6 +20,10 @@ pub(crate) struct Oracle {
     plan: Plan,
     pub(crate) pending: BTreeMap<Key, Pending>,
     pub(crate) running: BTreeMap<RunId, Running>,
+    /// What is being tested: the scheduler, and the subjects in their order.
+    pub(crate) probes: BTreeMap<ProbeId, (String, Vec<Key>)>,
+    /// What may start, since a test has said so just now.
+    passed: BTreeSet<Key>,
     /// Of a subject that runs: whether it was cancelled, whether it was asked to start anew.
     flags: BTreeMap<Key, (bool, bool)>,
     stops: Vec<(RunId, StopHow)>,
@@ -35,6 +42,10 @@ pub(crate) struct Pending {
     again: bool,
     /// Its time has come: it was seen to be ready, or held.
     over: bool,
+    /// The test that it is in.
+    asked: Option<ProbeId>,
+    /// Put off so often in a row, and not to be tested before.
+    put_off: (u32, Instant),
 }
 
 #[derive(Debug)]
@@ -61,6 +72,8 @@ impl Oracle {
             plan,
             pending: BTreeMap::new(),
             running: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            passed: BTreeSet::new(),
             flags: BTreeMap::new(),
             stops: Vec::new(),
             phase: 0,
@@ -101,16 +114,32 @@ impl Oracle {
                 return;
             }
         }
-        let first = match self.pending.get(&key) {
-            Some(old) if !old.again => old.first,
-            _ => self.now,
+        let (first, mut asked, earliest) = match self.pending.get(&key) {
+            Some(old) if !old.again => {
+                (old.first, old.asked.filter(|_| old.path == path), old.put_off.1)
+            }
+            _ => (self.now, None, Instant::ZERO),
         };
         let cut = scheduler.max_wait.map_or(Instant::FAR, |it| first + it);
-        let due = (self.now + scheduler.delay).min(cut);
+        let due = (self.now + scheduler.delay).min(cut).max(earliest);
+        if self.now < due {
+            asked = None;
+        }
+        let put_off = (0, earliest);
         let path = path.to_owned();
         self.pending.insert(
             key.clone(),
-            Pending { cookie, path, first, due, attempt: 1, again: false, over: false },
+            Pending {
+                cookie,
+                path,
+                first,
+                due,
+                attempt: 1,
+                again: false,
+                over: false,
+                asked,
+                put_off,
+            },
         );
         if scheduler.busy == Busy::Restart && !runs.is_empty() {
             self.flags.entry(key).or_default().1 = true;
@@ -184,7 +213,17 @@ impl Oracle {
             };
             if let Some((attempt, wait)) = next {
                 let due = self.now + wait;
-                let task = Pending { cookie, path, first, due, attempt, again: true, over: false };
+                let task = Pending {
+                    cookie,
+                    path,
+                    first,
+                    due,
+                    attempt,
+                    again: true,
+                    over: false,
+                    asked: None,
+                    put_off: (0, Instant::ZERO),
+                };
                 self.pending.insert(key, task);
             }
         }
@@ -224,9 +263,41 @@ impl Oracle {
                 };
                 let mut task = self.pending.remove(&key).unwrap();
                 task.path.clone_from(&to);
+                task.asked = None;
                 let key = if scheduler.singlejob { key } else { (name.clone(), to) };
                 self.put(key, task);
             }
+        }
+    }
+
+    /// What is held by a run is no longer being tested.
+    fn hold(&mut self) {
+        for key in self.pending.keys().cloned().collect::<Vec<_>>() {
+            let held = self.named(&key.0).is_some_and(|it| it.busy != Busy::Parallel);
+            if held && !self.runs(&key).is_empty() {
+                self.pending.get_mut(&key).unwrap().asked = None;
+            }
+        }
+    }
+
+    /// A test is answered.
+    pub(crate) fn probed(&mut self, probe: ProbeId, answers: &[(bool, Option<u64>)]) {
+        let (_, keys) = self.probes.remove(&probe).unwrap();
+        for (key, (ready, wait)) in keys.into_iter().zip(answers) {
+            let Some(task) = self.pending.get_mut(&key).filter(|it| it.asked == Some(probe)) else {
+                continue;
+            };
+            task.asked = None;
+            if *ready {
+                self.passed.insert(key);
+                continue;
+            }
+            let (tests, _) = task.put_off;
+            let backoff = Duration::from_millis((500 << tests.min(9)).min(10_000));
+            let wait = wait.map_or(backoff, |it| Duration::from_millis(it.max(1)));
+            task.due = self.now + wait;
+            task.over = false;
+            task.put_off = (tests + 1, self.now + Duration::from_millis(500));
         }
     }
 
@@ -288,8 +359,11 @@ impl Oracle {
             match command {
                 Command::Start(run) => self.judge_start(&run),
                 Command::Stop { run, how } => stops.push((run, how)),
+                Command::Probe(probe) => self.judge_probe(&probe),
             }
         }
+        self.passed.clear();
+        self.hold();
         let mut expected = std::mem::take(&mut self.stops);
         stops.sort_unstable();
         expected.sort_unstable();
@@ -331,11 +405,41 @@ impl Oracle {
         assert_eq!(counts.runs, self.running.len());
     }
 
+    fn judge_probe(&mut self, probe: &Probe) {
+        let scheduler = self.plan.scheduler(probe.scheduler).clone();
+        assert!(!scheduler.ready.is_empty(), "{} has nothing to test", scheduler.name);
+        let of = |it: &str| it == &*scheduler.name;
+        let beside = self.running.values().filter(|it| of(&it.scheduler)).count()
+            + self.probes.values().filter(|it| of(&it.0)).count();
+        assert!(beside < scheduler.slots.get(), "a test takes a slot of {}", scheduler.name);
+        let all = self.running.len() + self.probes.len();
+        assert!(all < self.plan.slots.get(), "a test takes a slot");
+        let most = scheduler.batch.map_or(1, |it| it.max_items.get());
+        assert!((1..=most).contains(&probe.tasks.len()));
+        let mut keys = Vec::new();
+        for task in &probe.tasks {
+            let path = str::from_utf8(&task.task.event.pathname).unwrap();
+            let key = Self::key(&scheduler, path);
+            let alone = scheduler.busy == Busy::Parallel || self.runs(&key).is_empty();
+            assert!(alone, "{key:?} is tested while it runs");
+            let Some(owed) = self.pending.get_mut(&key) else { panic!("{key:?} is owed no run") };
+            assert!(owed.due <= self.now && owed.asked.is_none(), "{key:?} is tested early");
+            assert_eq!(owed.attempt, task.task.attempt);
+            assert_eq!(owed.put_off.0 > 0 || owed.put_off.1 > Instant::ZERO, task.look.is_some());
+            owed.asked = Some(probe.id);
+            keys.push(key);
+        }
+        self.probes.insert(probe.id, (scheduler.name.to_string(), keys));
+    }
+
     fn judge_start(&mut self, run: &Run) {
         let scheduler = self.plan.scheduler(run.scheduler).clone();
         let beside = self.running.values().filter(|it| it.scheduler == *scheduler.name).count();
-        assert!(beside < scheduler.slots.get(), "more runs than {} has slots", scheduler.name);
-        assert!(self.running.len() < self.plan.slots.get(), "more runs than slots");
+        let asked = self.probes.values().filter(|it| it.0 == *scheduler.name).count();
+        let most = scheduler.slots.get();
+        assert!(beside + asked < most, "more runs than {} has slots", scheduler.name);
+        let all = self.running.len() + self.probes.len();
+        assert!(all < self.plan.slots.get(), "more runs than slots");
         let most = scheduler.batch.map_or(1, |it| it.max_items.get());
         assert!((1..=most).contains(&run.tasks.len()), "{} tasks in a run", run.tasks.len());
         let mut tasks = Vec::new();
@@ -347,6 +451,8 @@ impl Oracle {
             assert!(alone, "{key:?} runs already");
             let Some(owed) = self.pending.remove(&key) else { panic!("{key:?} is owed no run") };
             assert!(owed.due <= self.now, "{key:?} starts before {:?}", owed.due);
+            let tested = scheduler.ready.is_empty() || self.passed.contains(&key);
+            assert!(tested, "{key:?} starts untested");
             assert_eq!((owed.cookie, owed.attempt), (task.event.cookie, task.attempt));
             assert_eq!(owed.path, path);
             self.flags.remove(&key);

@@ -62,6 +62,7 @@ impl Desk {
                         .collect(),
                 }),
                 Command::Stop { run, how } => self.stops.push((run, how)),
+                Command::Probe(probe) => panic!("no scheduler here is told to test: {probe:?}"),
             }
         }
         while let Some(report) = self.schedule.poll_report() {

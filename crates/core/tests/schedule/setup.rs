@@ -43,6 +43,7 @@ pub(crate) fn scheduler(name: &str) -> Scheduler {
         breaker: None,
         batch: None,
         on_crash: OnCrash::Rerun,
+        ready: Vec::new(),
         action: Action::Rules(Vec::new()),
     }
 }

@@ -24,7 +24,8 @@ use pyinotifyd_core::{
     pattern::{Pattern, Substitution},
     plan::{
         Action, Batch, BatchInput, Binding, Breaker, Busy, EventMap, Exec, Level, LogLine,
-        NamePattern, OnCrash, PathPattern, Plan, Process, Retry, Scheduler, SchedulerId, Watch,
+        NamePattern, OnCrash, PathPattern, Plan, Process, Ready, Retry, Scheduler, SchedulerId,
+        Watch,
     },
     task::OrderKind,
     template::Template,
@@ -128,6 +129,7 @@ fn scheduler(name: &str, settings: &[&str]) -> Scheduler {
         breaker: None,
         batch: None,
         on_crash: OnCrash::Rerun,
+        ready: Vec::new(),
         action: Action::Exec(Exec {
             argv: vec![Template::literal("run")],
             process: Process::default(),
@@ -172,6 +174,8 @@ fn scheduler(name: &str, settings: &[&str]) -> Scheduler {
                     _ => panic!("{setting}?"),
                 }
             }
+            // What holds, a test says; that something has to, is what counts.
+            "ready" => it.ready.push(Ready::Closed),
             "singlejob" => it.singlejob = true,
             "dirs" => it.dirs = true,
             "no-files" => it.files = false,

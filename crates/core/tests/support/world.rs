@@ -11,7 +11,7 @@ use pyinotifyd_core::{
     engine::{Effect, Engine, Input, Start},
     plan::Plan,
     record::{Record, Wd},
-    task::{Outcome, RunId},
+    task::{Outcome, Probe, ProbeId, Readiness, RunId},
     time::Instant,
 };
 
@@ -25,14 +25,16 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     /// What goes on.
     pub(crate) runs: BTreeMap<RunId, Start>,
+    /// What is being tested.
+    pub(crate) probes: BTreeMap<ProbeId, Probe>,
     walks: VecDeque<Walk>,
 }
 
 impl World {
     pub(crate) fn new(kernel: Kernel, plan: Plan, seed: u128) -> Self {
         let engine = Engine::new(Arc::new(plan), seed);
-        let (now, runs, walks) = (Instant::ZERO, BTreeMap::new(), VecDeque::new());
-        Self { kernel, engine, now, runs, walks }
+        let (runs, probes, walks) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        Self { kernel, engine, now: Instant::ZERO, runs, probes, walks }
     }
 
     pub(crate) fn handle(&mut self, input: Input<'_>) {
@@ -55,6 +57,7 @@ impl World {
                 let start = Start { run: run.clone(), plan: plan.clone(), files: files.clone() };
                 self.runs.insert(run.id, start);
             }
+            Effect::Probe(probe, _) => drop(self.probes.insert(probe.id, probe.clone())),
             Effect::Stop(run, _) => assert!(self.runs.contains_key(run), "{run:?} has ended"),
             Effect::LookFor(number, tasks) => {
                 let missing = tasks.iter().filter(|(_, path)| self.kernel.resolve(path).is_none());
@@ -104,6 +107,12 @@ impl World {
         let start = self.runs.remove(&run).expect("it goes on");
         self.handle(Input::Ended(run, outcome));
         start
+    }
+
+    /// Answers a test.
+    pub(crate) fn probed(&mut self, probe: ProbeId, answers: Vec<Readiness>) {
+        self.probes.remove(&probe).expect("it goes on");
+        self.handle(Input::Probed(probe, answers));
     }
 
     /// Whether the engine has something to do by this time; if so, it is that time.

@@ -9,8 +9,8 @@ from ._objects import Object
 __all__ = ["Cancel", "ShellScheduler", "TaskScheduler"]
 
 #: What can be said of any scheduler beyond the original's words; as in config.toml.
-OPTIONS = ("busy", "slots", "timeout", "kill_after", "max_wait", "retry", "follow", "breaker",
-           "batch", "on_crash", "exclude_filter", "include_filter")
+OPTIONS = ("busy", "slots", "timeout", "kill_after", "max_wait", "ready", "retry", "follow",
+           "breaker", "batch", "on_crash", "exclude_filter", "include_filter")
 
 #: What can be said of how a command is run.
 PROCESS = ("env", "cwd", "user", "group", "umask", "nice", "rlimits", "output", "output_level")

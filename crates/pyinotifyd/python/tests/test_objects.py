@@ -168,6 +168,7 @@ class SecondGeneration(Case):
     def test_what_may_be_said_of_a_scheduler_beyond_the_original(self):
         host = self.start("""
             s = ShellScheduler("true", busy="again", slots=2, timeout="5m", kill_after=1, max_wait=9,
+                               ready=["closed", "done-file:{pathname}.ok"],
                                retry={"tries": 3, "backoff": "1s"}, follow=True, breaker=False,
                                batch=True, env={"A": "b"}, cwd="/", user="u", group=3, umask=0o27,
                                nice=5, rlimits={"nofile": 9}, output="log", output_level="debug")
@@ -175,10 +176,11 @@ class SecondGeneration(Case):
             """)
         self.assertEqual(host.document["slots"], 7)
         s = host.scheduler("s")
-        self.assertEqual({it: s[it] for it in ("busy", "slots", "timeout", "retry", "follow", "breaker",
+        self.assertEqual({it: s[it] for it in ("busy", "slots", "timeout", "retry", "follow", "breaker", "ready",
                                                "umask", "rlimits", "group")},
                          {"busy": "again", "slots": 2, "timeout": "5m", "follow": True,
-                          "retry": {"tries": 3, "backoff": "1s"}, "breaker": False, "umask": 0o27,
+                          "retry": {"tries": 3, "backoff": "1s"}, "breaker": False,
+                          "ready": ["closed", "done-file:{pathname}.ok"], "umask": 0o27,
                           "rlimits": {"nofile": 9}, "group": 3})
 
     def test_a_subclass_that_has_only_a_job_is_scheduled_by_the_daemon(self):

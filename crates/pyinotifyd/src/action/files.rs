@@ -16,7 +16,7 @@
 //!   says so. All others are [`Outcome::Refused`].
 //! * What was done in spite of a stop is [`Outcome::Done`]: a rename cannot be half a one.
 
-mod pool;
+pub(super) mod pool;
 #[cfg(test)]
 mod tests;
 pub(super) mod words;
@@ -27,7 +27,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use pyinotifyd_core::{
@@ -38,16 +37,12 @@ use pyinotifyd_core::{
 use pyinotifyd_sys::files::{self as sys, Done, Fault, FileError, How, Options, Place};
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::pool::Pool;
+use self::pool::{IDLE, Pool};
 use super::{
     Planned,
     command::errors,
     message::{Line, Say},
 };
-
-/// How long a thread waits for another run before it ends: after that, nothing is left that would
-/// ever wake up.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// The runs of file rules that go on. Dropped, they are asked to end.
 pub(crate) struct Files {

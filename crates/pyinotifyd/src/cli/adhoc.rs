@@ -12,8 +12,7 @@ use pyinotifyd_core::{
     pattern::Pattern,
     plan::{
         Action, Binding, Breaker, Busy, EventMap, Exec, NamePattern, OnCrash, Output, PathPattern,
-        Plan,
-        Process, Retry, Scheduler, SchedulerId, Watch,
+        Plan, Process, Retry, Scheduler, SchedulerId, Watch,
     },
     task::OrderKind,
     template::{Placeholder, Template},
@@ -74,6 +73,7 @@ pub(crate) fn plan(written: &Written, cpus: NonZeroUsize) -> Result<Plan, Fatal>
         breaker: Some(Breaker::DEFAULT),
         batch: None,
         on_crash: OnCrash::Rerun,
+        ready: Vec::new(),
         action: Action::Exec(Exec {
             argv,
             process: Process { output: Output::Inherit, ..Process::default() },

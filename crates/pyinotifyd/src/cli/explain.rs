@@ -164,6 +164,7 @@ fn task(task: &Task) -> Value {
         "busy": busy,
         "singlejob": task.singlejob,
         "batch": batch,
+        "ready": task.ready,
         "does": does(&task.does),
     })
 }

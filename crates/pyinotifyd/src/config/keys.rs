@@ -75,6 +75,8 @@ pub(crate) enum Kind {
     Paths,
     /// A regular expression, `{ glob = … }`, `{ file = … }`, or a list of those.
     Filter,
+    /// A condition, or a list of them.
+    Conditions,
     /// A scheduler's name, or a list of names.
     Names,
     /// `[event_map]`.
@@ -119,6 +121,9 @@ impl Kind {
                 "a regular expression in quotes, `{ glob = \"…\" }`, `{ file = \"…\" }`, or a \
                  list of those"
                     .into()
+            }
+            Self::Conditions => {
+                "\"closed\", \"quiet:5s\", \"done-file:{pathname}.ok\", or a list of those".into()
             }
             Self::Names => "a scheduler's name or a list of names".into(),
             Self::EventMap => "a table of event types, such as `IN_CLOSE_WRITE = \"name\"`".into(),
@@ -289,6 +294,8 @@ section! {
         Delay = "delay", Kind::Duration, "0s";
         /// The longest that further events can put a task off.
         MaxWait = "max_wait", Kind::Duration, "no limit";
+        /// What has to hold before a task starts, each of these.
+        Ready = "ready", Kind::Conditions, "";
         /// Whether events of files, and of anything else but directories, are taken.
         Files = "files", Kind::Bool, "true";
         /// Whether events of directories are taken.

@@ -292,6 +292,7 @@ impl<'a> Reader<'a> {
             dirs: self.bool(&thing, "dirs"),
             delay: self.duration(&thing, "delay"),
             max_wait: self.duration(&thing, "max_wait"),
+            ready: self.ready(&thing),
             singlejob: self.bool(&thing, "singlejob"),
             busy: self.text(&thing, "busy"),
             // Its own default would be few: the original knew no limit.
@@ -308,6 +309,16 @@ impl<'a> Reader<'a> {
             process,
             ..DocScheduler::new(thing.spot(name))
         }
+    }
+
+    fn ready(&mut self, thing: &Thing<'a>) -> Vec<Spot<String>> {
+        const EXPECTED: &str = "a condition such as \"closed\", or a list of them";
+        let conditions = self.read(thing, "ready", EXPECTED, |it| match it.list() {
+            Some(list) => list.iter().map(Value::text).collect(),
+            None => it.text().map(|it| vec![it]),
+        });
+        let conditions = conditions.map(|it| it.value).unwrap_or_default();
+        conditions.into_iter().map(|it| thing.spot(it)).collect()
     }
 
     fn action(&mut self, thing: &Thing<'a>, action: &'a Value) -> Option<DocAction> {

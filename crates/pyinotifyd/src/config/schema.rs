@@ -64,6 +64,10 @@ fn kind(kind: Kind, definitions: &mut Map<String, Value>) -> Value {
         Kind::Word(words) => json!({ "enum": words }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Paths | Kind::Names => names(),
+        Kind::Conditions => {
+            let one = json!({ "type": "string", "pattern": "^(closed$|quiet:|done-file:)" });
+            json!({ "anyOf": [one, { "type": "array", "items": one }] })
+        }
         Kind::Filter => {
             let matcher = json!({ "anyOf": [
                 { "type": "string", "format": "regex" },

@@ -232,6 +232,7 @@ impl<'a> Reader<'a> {
             Key::LogLevel => doc.log_level = this.string(entry),
             Key::Delay => doc.delay = this.duration(entry),
             Key::MaxWait => doc.max_wait = this.duration(entry),
+            Key::Ready => doc.ready = this.names(entry),
             Key::Files => doc.files = this.boolean(entry),
             Key::Dirs => doc.dirs = this.boolean(entry),
             Key::IncludeFilter => doc.include_filter = this.filter(entry),

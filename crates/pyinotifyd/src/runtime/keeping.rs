@@ -82,14 +82,17 @@ impl Keeping {
     /// Opens the store in a directory. Gives back what an earlier process has left, and what there
     /// is to tell. The loop's clock must begin now.
     pub(super) fn open(dir: &Path) -> Result<(Self, engine::Kept, Option<Report>), Fatal> {
-        let Opened { store, kept, set_aside } = Store::open(dir).map_err(|error| refused(&error))?;
+        let Opened { store, kept, set_aside } =
+            Store::open(dir).map_err(|error| refused(&error))?;
         let (reply, replies) = mpsc::unbounded_channel();
         let writer = store
             .start(Box::new(move |it| {
                 // Nobody listens when the loop has ended.
                 let _ = reply.send(it);
             }))
-            .map_err(|error| Fatal::text(format!("cannot start the thread of the store: {error}")))?;
+            .map_err(|error| {
+                Fatal::text(format!("cannot start the thread of the store: {error}"))
+            })?;
         let clock = Clock { wall: time::now() };
         let keeping = Self {
             writer,
@@ -161,7 +164,8 @@ impl Keeping {
         let seen = |it: &pyinotifyd_core::tree::Entry| {
             Some(Seen { name: it.name.clone(), kind: it.kind, stamp: it.stamp? })
         };
-        let listed = if baseline { found.entries.iter().filter_map(seen).collect() } else { vec![] };
+        let listed =
+            if baseline { found.entries.iter().filter_map(seen).collect() } else { vec![] };
         let identity = found.identity;
         self.entered.insert(ticket.0, (join, found));
         self.writer.say(Say::Join { ticket: ticket.0, identity, listed, baseline });

@@ -3,7 +3,9 @@
 use pyinotifyd_core::{
     record::Wd,
     stamp::{Identity, Stamp},
-    tree::{self, Closed, DirId, Enter, EnterError, Entry, Found, Joined, Kind, Ticket, WatchError},
+    tree::{
+        self, Closed, DirId, Enter, EnterError, Entry, Found, Joined, Kind, Ticket, WatchError,
+    },
 };
 use pyinotifyd_sys::{
     enter::{self as sys, Request},

@@ -13,6 +13,7 @@ use super::{
     Options, Place,
     create::make_dirs,
     error::{Fault, FileError},
+    state::State,
 };
 
 /// Neither links nor `..` lead out (openat2(2)).
@@ -115,6 +116,12 @@ impl Facts {
 
     pub(super) fn ident(&self) -> Ident {
         self.stamp.ident
+    }
+
+    /// For others than the file manager.
+    pub(super) fn state(&self) -> State {
+        let Stamp { ident: Ident { dev, ino }, size, mtime, ctime } = self.stamp;
+        State { file: (dev, ino), size, mtime, ctime }
     }
 
     pub(super) fn is_dir(&self) -> bool {

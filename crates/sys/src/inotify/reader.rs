@@ -106,8 +106,7 @@ impl Reader {
         into.shrink_to(SLACK.max(2 * bytes));
         mem::swap(into, &mut backlog.bytes);
         let lost_since = backlog.lost_since.take();
-        let taken =
-            Taken { bytes, at_limit: backlog.paused, lost_since, failed: backlog.failed };
+        let taken = Taken { bytes, at_limit: backlog.paused, lost_since, failed: backlog.failed };
         let was_paused = mem::take(&mut backlog.paused);
         drop(backlog);
         if was_paused {

@@ -93,7 +93,16 @@ pub(crate) fn watch(inotify: &Inotify, path: impl AsRef<Path>, mask: u32) -> i32
 /// A request for `path`, all of it trusted.
 pub(crate) fn request(path: impl AsRef<Path>, mask: u32, look: Look) -> Request {
     let path = path.as_ref().as_os_str().as_encoded_bytes().to_vec();
-    Request { trusted: path.len(), path, mask, add: false, look, names: Vec::new(), stamps: false, barrier: false }
+    Request {
+        trusted: path.len(),
+        path,
+        mask,
+        add: false,
+        look,
+        names: Vec::new(),
+        stamps: false,
+        barrier: false,
+    }
 }
 
 /// The inode that the kernel watches under `wd`, from `/proc/self/fdinfo`.

@@ -253,7 +253,16 @@ fn beyond_the_longest_path_it_goes_in_steps() {
     rustix::fs::symlinkat("end", &deepest, "link").unwrap();
     path.extend(b"/link");
     let trusted = dir.path().as_os_str().len();
-    let request = Request { path, trusted, mask: CREATE, add: false, look: ALL, names: Vec::new(), stamps: false, barrier: false };
+    let request = Request {
+        path,
+        trusted,
+        mask: CREATE,
+        add: false,
+        look: ALL,
+        names: Vec::new(),
+        stamps: false,
+        barrier: false,
+    };
     assert_eq!(enter(&inotify, &request), Err(EnterError::Missing));
 }
 

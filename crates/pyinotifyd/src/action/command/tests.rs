@@ -74,6 +74,7 @@ pub(in crate::action) fn scheduler(batch: Option<BatchInput>) -> Scheduler {
         retry: Retry::NONE,
         follow: true,
         breaker: None,
+        ready: Vec::new(),
         batch: batch.map(|input| Batch { max_items: NonZeroUsize::MAX, input }),
         on_crash: pyinotifyd_core::plan::OnCrash::Rerun,
         // Not looked at: the words and the process are given beside it.

@@ -21,16 +21,20 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Enough for the deepest tree: file actions keep their ways and buffers on the heap.
 const STACK: usize = 512 * 1024;
 
+/// How long a thread waits for another run before it ends: after that, nothing is left that would
+/// ever wake up.
+pub(in crate::action) const IDLE: Duration = Duration::from_secs(30);
+
 /// Runs jobs, each at once. Dropped, its threads end with the jobs that they have begun, and what
 /// has not begun is dropped.
-pub(super) struct Pool {
+pub(in crate::action) struct Pool {
     shared: Arc<Shared>,
 }
 
 /// A job that there is no thread for.
-pub(super) struct Refused {
+pub(in crate::action) struct Refused {
     /// Why no thread could be started.
-    pub(super) error: io::Error,
+    pub(in crate::action) error: io::Error,
     /// Dropped by who is told, once he has taken note.
     _job: Job,
 }
@@ -52,7 +56,7 @@ struct State {
 
 impl Pool {
     /// Without a job for `idle`, a thread ends.
-    pub(super) fn new(idle: Duration) -> Self {
+    pub(in crate::action) fn new(idle: Duration) -> Self {
         let shared = Shared { state: Mutex::default(), wake: Condvar::new(), idle };
         Self { shared: Arc::new(shared) }
     }
@@ -63,7 +67,10 @@ impl Pool {
     /// # Errors
     ///
     /// There is no thread at all.
-    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+    pub(in crate::action) fn run(
+        &self,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Refused> {
         let mut state = self.shared.lock();
         state.jobs.push_back(Box::new(job));
         if state.jobs.len() <= state.idle {

@@ -9,7 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::mpsc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pyinotifyd_core::{

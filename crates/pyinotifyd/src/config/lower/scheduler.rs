@@ -5,8 +5,8 @@ use std::{num::NonZeroUsize, time::Duration};
 use pyinotifyd_core::{
     path::shown,
     plan::{
-        Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, OnCrash, Output, Process, Retry,
-        Scheduler, Shell, User,
+        Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, OnCrash, Output, Process,
+        Ready, Retry, Scheduler, Shell, User,
     },
     time::Human,
 };
@@ -19,10 +19,11 @@ use crate::config::{
         DocScheduler, DocSwitch, Maybe, Place, Spot,
     },
     keys::{
-        BATCH_INPUTS, BUSY, BatchKey, BreakerKey, ON_CRASH, OUTPUTS, RLIMITS, RetryKey, SchedulerKey as Key,
+        BATCH_INPUTS, BUSY, BatchKey, BreakerKey, ON_CRASH, OUTPUTS, RLIMITS, RetryKey,
+        SchedulerKey as Key,
     },
     parts,
-    words::{did_you_mean, one_of},
+    words::{self, did_you_mean, one_of},
 };
 
 impl Lower<'_> {
@@ -115,8 +116,52 @@ impl Lower<'_> {
                 ON_CRASH,
                 &[OnCrash::Rerun, OnCrash::Report],
             ),
+            ready: self.ready(&doc.ready),
             action: action?,
         })
+    }
+
+    fn ready(&mut self, written: &[Spot<String>]) -> Vec<Ready> {
+        written.iter().filter_map(|it| self.condition(it)).collect()
+    }
+
+    fn condition(&mut self, spot: &Spot<String>) -> Option<Ready> {
+        const HINT: &str = "write \"closed\", \"quiet:5s\" or \"done-file:{pathname}.ok\"";
+        let text = spot.value.as_str();
+        let refuse = |this: &mut Self, message: String, hint: &str| {
+            this.report(Diagnostic::error(&spot.place, message).hint(hint));
+            None
+        };
+        if text == "closed" {
+            return Some(Ready::Closed);
+        }
+        if let Some(quiet) = text.strip_prefix("quiet:") {
+            return match words::duration(quiet) {
+                Ok(quiet) if !quiet.is_zero() => Some(Ready::Quiet(quiet)),
+                Ok(_) | Err(_) => {
+                    let quiet = shown(quiet.as_bytes());
+                    refuse(self, format!("`{quiet}` is no time to be quiet for"), HINT)
+                }
+            };
+        }
+        if let Some(path) = text.strip_prefix("done-file:") {
+            self.no_nul(spot);
+            self.placeholders(spot);
+            // The other values are no absolute paths, or not always.
+            if !["/", "{pathname}", "{dirname}"].iter().any(|it| path.starts_with(it)) {
+                let message = format!("`{}` is not absolute", shown(path.as_bytes()));
+                return refuse(self, message, "begin it with `/`, {pathname} or {dirname}");
+            }
+            return Some(Ready::DoneFile(parts::template(path)));
+        }
+        let conditions = ["closed", "quiet", "done-file"];
+        let word = text.split(':').next().unwrap_or_default();
+        self.report(
+            Diagnostic::error(&spot.place, format!("`{}` is no condition", shown(text.as_bytes())))
+                .maybe_hint(did_you_mean(word, conditions))
+                .hint(HINT),
+        );
+        None
     }
 
     fn action(&mut self, doc: &DocScheduler) -> Option<Action> {

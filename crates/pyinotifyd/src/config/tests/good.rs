@@ -6,8 +6,8 @@ use pyinotifyd_core::{
     event::EventType,
     filter::Matcher,
     plan::{
-        Action, BatchInput, Binding, Breaker, Busy, Level, NamePattern, Output, Plan, Scheduler,
-        SchedulerId,
+        Action, BatchInput, Binding, Breaker, Busy, Level, NamePattern, Output, Plan, Ready,
+        Scheduler, SchedulerId,
     },
     task::OrderKind,
 };
@@ -86,7 +86,7 @@ fn defaults_are_those_of_the_table() {
 #[test]
 fn a_scheduler_says_how_it_runs() {
     let it = only(
-        "cmd = '/bin/x {pathname}'\ndelay = 1.5\nmax_wait = '1m'\nfiles = false\ndirs = true\n\
+        "cmd = '/bin/x {pathname}'\ndelay = 1.5\nmax_wait = '1m'\nready = ['closed', 'quiet:1m30s', 'done-file:{dirname}/.done']\nfiles = false\ndirs = true\n\
          singlejob = true\nbusy = 'restart'\nslots = 3\ntimeout = '2 min'\nkill_after = 0\n\
          retry = { tries = 5, backoff = '2s', max_backoff = 60 }\nfollow = false\n\
          breaker = { runs = 3, rest = '5m' }\nbatch = { max_items = 7, input = 'stdin' }\n\
@@ -99,6 +99,8 @@ fn a_scheduler_says_how_it_runs() {
 
 #[test]
 fn switches_and_short_forms() {
+    assert_eq!(only("exec = ['/x']\nready = 'closed'").ready, [Ready::Closed]);
+    assert_eq!(only("exec = ['/x']").ready, []);
     assert_eq!(only("exec = ['/x']\nbreaker = false").breaker, None);
     assert!(only("exec = ['/x']\nbreaker = true").breaker.is_some());
     assert_eq!(only("exec = ['/x']\nretry = 4").retry.tries, 4);

@@ -108,6 +108,7 @@ fn value(path: &str, key: &Key) -> String {
         | Kind::Word(_)
         | Kind::Texts
         | Kind::Paths
+        | Kind::Conditions
         | Kind::Names
         | Kind::Env
         | Kind::Rlimits
