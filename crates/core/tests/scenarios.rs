@@ -240,10 +240,7 @@ impl Stage {
             // Answers the oldest test: for each of its tasks, `ok` or a reason, apart by commas. `...`
             // is the reason of before.
             ["tested", words @ ..] => {
-                let probe = *self.world.probes.keys().next().expect("a test goes on");
-                let answers = words.join(" ");
-                let answers = answers.split(", ").map(readiness).collect();
-                self.world.probed(probe, answers);
+                self.tested(&words.join(" "));
             }
             ["end", words @ ..] => {
                 let (run, words) = self.run(words);
@@ -273,6 +270,11 @@ impl Stage {
             }
             _ => panic!("{command}: what is this?"),
         }
+    }
+
+    fn tested(&mut self, answers: &str) {
+        let probe = *self.world.probes.keys().next().expect("a test goes on");
+        self.world.probed(probe, answers.split(", ").map(readiness).collect());
     }
 
     /// The run that is named first, else the oldest that goes on.

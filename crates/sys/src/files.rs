@@ -9,7 +9,8 @@
 //! At the destination nothing partial ever has the final name: what cannot be renamed there is
 //! copied aside, finished, synced, compared with its source once more, and then renamed. The
 //! source goes last. On an error the source is as it was, and what was made aside is removed;
-//! directories made on request stay.
+//! directories made on request stay. Who was killed in between says so with [`Options::again`], and
+//! what had been done is recognised.
 //!
 //! Two limits that no program can remove: who can write in a directory can put another file under
 //! a name between our last look and the rename or unlink of that name, so the *names* of such a
@@ -26,6 +27,7 @@ mod error;
 mod look;
 mod open;
 mod publish;
+mod recover;
 mod relocate;
 mod state;
 mod tree;
@@ -75,6 +77,12 @@ pub struct Options<'a> {
     pub user: Option<u32>,
     /// Group of what is made or moved.
     pub group: Option<u32>,
+    /// Whose operation it is: temporary names are made of it, so that another attempt finds what an
+    /// earlier one left behind. No two operations at once may have the same.
+    pub owner: Option<u64>,
+    /// The owner has tried before, and may have been killed at any point: what it left is removed,
+    /// and what it had nearly done is brought to its end. See [`How::Finished`].
+    pub again: bool,
     /// Looked at between any two entries of a tree and every few megabytes of a file: once it is
     /// set, the operation ends with [`Fault::Cancelled`] and nothing done, but for entries of a
     /// tree that are deleted already.
@@ -93,6 +101,8 @@ impl<'a> Options<'a> {
             dirmode: None,
             user: None,
             group: None,
+            owner: None,
+            again: false,
             cancel,
         }
     }
@@ -143,6 +153,8 @@ pub enum How {
     Removed,
     /// There was nothing to delete.
     Gone,
+    /// An earlier attempt had put it there; for a move, what was left of the source was deleted.
+    Finished,
 }
 
 /// A change to a directory.

@@ -41,6 +41,7 @@ use self::pool::{IDLE, Pool};
 use super::{
     Planned,
     command::errors,
+    hosted::is_call,
     message::{Line, Say},
 };
 
@@ -155,7 +156,7 @@ struct Work {
 impl Work {
     fn carry_out(&self, say: &Say) -> Outcome {
         if let ([task], [plan]) = (&self.run.tasks[..], &self.plans[..]) {
-            return apply(plan, task, &self.cancel);
+            return apply(plan, task, is_call(self.run.id), &self.cancel);
         }
         self.carry_out_batch(say)
     }
@@ -165,7 +166,7 @@ impl Work {
     fn carry_out_batch(&self, say: &Say) -> Outcome {
         let (mut failed, mut worst) = (0, Outcome::Done(None));
         for (task, plan) in self.run.tasks.iter().zip(&self.plans) {
-            let outcome = apply(plan, task, &self.cancel);
+            let outcome = apply(plan, task, is_call(self.run.id), &self.cancel);
             let level = match &outcome {
                 Outcome::Done(_) => Level::Info,
                 Outcome::Stopped => return outcome,
@@ -198,12 +199,12 @@ impl Work {
 }
 
 /// Does what the rules say about one task.
-fn apply(plan: &Planned, task: &RunTask, cancel: &AtomicBool) -> Outcome {
+fn apply(plan: &Planned, task: &RunTask, is_call: bool, cancel: &AtomicBool) -> Outcome {
     match plan {
         Ok(None) => Outcome::Done(Some(words::NO_RULE.into())),
         Err(error) => Outcome::Refused(error.to_string()),
         Ok(Some(_)) if cancel.load(Ordering::Relaxed) => Outcome::Stopped,
-        Ok(Some(plan)) => outcome(plan, task.event.is_dir, apply_plan(plan, task, cancel)),
+        Ok(Some(plan)) => outcome(plan, task.event.is_dir, apply_plan(plan, task, is_call, cancel)),
     }
 }
 
@@ -212,6 +213,7 @@ fn outcome(plan: &FilePlan, is_dir: bool, result: Result<Done, FileError>) -> Ou
         Ok(done) => Outcome::Done(Some(match done.how {
             How::Gone => words::gone(plan),
             How::Renamed | How::Copied | How::Removed => words::done(plan, &done),
+            How::Finished => words::finished(plan, &done),
         })),
         Err(error) if error.kind == Fault::SourceGone => Outcome::Done(Some(words::gone(plan))),
         Err(error) if error.kind == Fault::Cancelled => Outcome::Stopped,
@@ -220,7 +222,12 @@ fn outcome(plan: &FilePlan, is_dir: bool, result: Result<Done, FileError>) -> Ou
     }
 }
 
-fn apply_plan(plan: &FilePlan, task: &RunTask, cancel: &AtomicBool) -> Result<Done, FileError> {
+fn apply_plan(
+    plan: &FilePlan,
+    task: &RunTask,
+    is_call: bool,
+    cancel: &AtomicBool,
+) -> Result<Done, FileError> {
     let &FilePlan { auto_create, overwrite, rec, filemode, dirmode, user, group, .. } = plan;
     let options = Options {
         auto_create,
@@ -230,6 +237,9 @@ fn apply_plan(plan: &FilePlan, task: &RunTask, cancel: &AtomicBool) -> Result<Do
         dirmode,
         user,
         group,
+        // Code of a config.py may ask for several things at once for one task.
+        owner: (!is_call).then(|| owner(task)),
+        again: !is_call && task.attempt > 1,
         ..Options::new(cancel)
     };
     let root_len = usize::try_from(task.event.root_len).unwrap_or(usize::MAX);
@@ -242,6 +252,11 @@ fn apply_plan(plan: &FilePlan, task: &RunTask, cancel: &AtomicBool) -> Result<Do
             unreachable!("a plan that moves or copies has a destination")
         }
     }
+}
+
+/// What a task's temporary names are made of.
+fn owner(task: &RunTask) -> u64 {
+    u64::try_from(task.id.0 & u128::from(u64::MAX)).expect("64 bits")
 }
 
 fn place(dst: &Destination) -> Place<'_> {

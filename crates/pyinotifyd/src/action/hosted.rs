@@ -40,6 +40,11 @@ const INBOX: usize = 64;
 /// Runs from here on are none of the schedule's: code of config.py has asked for them itself.
 const CALLS: u64 = 1 << 63;
 
+/// Whether code of a config.py has asked for this run itself.
+pub(super) fn is_call(run: RunId) -> bool {
+    run.0 & CALLS != 0
+}
+
 /// The hosts, and the runs that are with them.
 pub(crate) struct Hosted {
     done: UnboundedSender<(RunId, Outcome)>,
@@ -261,7 +266,7 @@ impl Hosted {
 
     /// Answers a call with the outcome of its run. `false`: it is no such run.
     pub(crate) fn answer(&mut self, run: RunId, outcome: &Outcome) -> bool {
-        if run.0 & CALLS == 0 {
+        if !is_call(run) {
             return false;
         }
         if let Some(Call { host, number, logname, task }) = self.calls.remove(&run) {

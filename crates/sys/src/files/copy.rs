@@ -16,6 +16,7 @@ use super::{
     look::{Look, Purpose, finish, finish_link, reopen_error, verify_single},
     open::{BENEATH, Entry, Facts, Ident, Spot, Stamp},
     publish::{Temp, admit, publish_error},
+    recover::finish_before,
     tree::copy_tree,
 };
 
@@ -28,6 +29,9 @@ pub fn copy_entry(
     target: Place<'_>,
     options: &Options<'_>,
 ) -> Result<Done, FileError> {
+    if let Some(done) = finish_before(source, target, Purpose::Copy, options)? {
+        return Ok(done);
+    }
     let (source, entry) = open_source(source)?;
     let mut made = Vec::new();
     let target = Spot::target(target, options, &mut made)?;
@@ -122,7 +126,7 @@ fn copy_file(
         .map_err(|errno| reopen_error(&source.path, errno))?;
     let facts = fstat(&from, &source.path)?;
     verify_single(&facts, &source.path, options)?;
-    let mut temp = Temp::beside(target)?;
+    let mut temp = Temp::beside(target, options)?;
     let to = temp.file()?;
     let look = Look::of(&from, &facts, purpose, options);
     Content {
@@ -163,7 +167,7 @@ fn copy_link(
     options: &Options<'_>,
 ) -> Result<Copied, FileError> {
     let facts = fstat(&entry.fd, &source.path)?;
-    let mut temp = Temp::beside(target)?;
+    let mut temp = Temp::beside(target, options)?;
     let Spot { dir, name, path } = &temp.spot;
     make_link(&entry.fd, &source.path, dir, name, path)?;
     temp.made(FileType::Symlink);

@@ -10,6 +10,7 @@ use rustix::{
 };
 
 use super::{
+    Options,
     delete::discard_tree,
     error::{Fault, FileError},
     open::{BENEATH, Facts, Ident, LIST, Spot, open_at},
@@ -30,11 +31,14 @@ pub fn is_temporary(name: &[u8]) -> bool {
         .is_some_and(|digits| digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-fn temporary_name() -> Result<Vec<u8>, Errno> {
-    let mut random = [0; DIGITS / 2];
-    retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))?;
+fn temporary_name(owner: Option<u64>) -> Result<Vec<u8>, Errno> {
+    let mut bytes = [0; DIGITS / 2];
+    match owner {
+        Some(owner) => bytes = owner.to_be_bytes(),
+        None => drop(retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))?),
+    }
     let mut name = PREFIX.to_vec();
-    for byte in random {
+    for byte in bytes {
         name.extend_from_slice(format!("{byte:02x}").as_bytes());
     }
     name.extend_from_slice(SUFFIX);
@@ -51,10 +55,26 @@ pub(super) struct Temp {
 
 impl Temp {
     /// Chooses a name beside `target`. Nothing is made.
-    pub(super) fn beside(target: &Spot) -> Result<Self, FileError> {
-        let name = temporary_name()
+    pub(super) fn beside(target: &Spot, options: &Options<'_>) -> Result<Self, FileError> {
+        let spot = Self::spot(target, options.owner)?;
+        // Somebody else has it: nobody shall be able to keep us from working by that.
+        let taken = options.owner.is_some() && spot.facts()?.is_some();
+        let spot = if taken { Self::spot(target, None)? } else { spot };
+        Ok(Self { spot, kind: None })
+    }
+
+    fn spot(target: &Spot, owner: Option<u64>) -> Result<Spot, FileError> {
+        let name = temporary_name(owner)
             .map_err(|errno| FileError::system("getrandom", &target.path, errno))?;
-        Ok(Self { spot: target.sibling(name)?, kind: None })
+        target.sibling(name)
+    }
+
+    /// Removes what an earlier attempt of this owner has left beside `target`.
+    pub(super) fn clear(target: &Spot, owner: u64) -> Result<(), FileError> {
+        let spot = Self::spot(target, Some(owner))?;
+        let kind = spot.facts()?.map(|it| it.kind);
+        drop(Self { spot, kind });
+        Ok(())
     }
 
     /// Makes an empty file that only we can open: without a name where the file system can, so
@@ -236,7 +256,7 @@ fn without_flag(from: &Spot, to: &Spot, is_dir: bool) -> Result<(), Errno> {
 }
 
 /// Makes the names in a spot's directory last over a power loss.
-fn sync_dir(spot: &Spot) -> Result<(), FileError> {
+pub(super) fn sync_dir(spot: &Spot) -> Result<(), FileError> {
     let dir = match open_at(&spot.dir, b".", LIST, BENEATH) {
         Ok(dir) => dir,
         // We may write there, but not list it: no way to ask for it.
@@ -263,9 +283,10 @@ mod tests {
 
     #[test]
     fn a_temporary_name_is_recognised_and_no_other() {
-        let name = temporary_name().unwrap();
+        let name = temporary_name(None).unwrap();
         assert!(is_temporary(&name));
-        assert_ne!(name, temporary_name().unwrap());
+        assert_ne!(name, temporary_name(None).unwrap());
+        assert_eq!(temporary_name(Some(0xab)).unwrap(), b".pyinotifyd-00000000000000ab.tmp");
         for other in ["", ".pyinotifyd-.tmp", ".pyinotifyd-0123456789abcdeg.tmp", "a.tmp"] {
             assert!(!is_temporary(other.as_bytes()), "{other}");
         }
@@ -296,7 +317,7 @@ mod tests {
     fn what_is_not_published_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let target = spot(dir.path(), "t");
-        let mut temp = Temp::beside(&target).unwrap();
+        let mut temp = Temp::beside(&target, &Options::new(&false.into())).unwrap();
         let file = temp.file().unwrap();
         temp.link(&file).unwrap();
         assert_eq!(std_fs::read_dir(dir.path()).unwrap().count(), 1);

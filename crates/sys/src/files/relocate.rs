@@ -14,6 +14,7 @@ use super::{
     look::{Dressed, Purpose, verify_single},
     open::{Entry, Facts, Spot},
     publish::{admit, publish_error, rename_into, withdraw},
+    recover::finish_before,
 };
 
 /// Moves whatever it is: by a rename, or by a copy if the destination is on another file system
@@ -26,6 +27,9 @@ pub fn move_entry(
     target: Place<'_>,
     options: &Options<'_>,
 ) -> Result<Done, FileError> {
+    if let Some(done) = finish_before(source, target, Purpose::Move, options)? {
+        return Ok(done);
+    }
     let (source, entry) = open_source(source)?;
     // Before any directory is made for it.
     verify_single(&entry.facts, &source.path, options)?;

@@ -49,7 +49,7 @@ pub(super) fn copy_tree(
     purpose: Purpose,
     options: &Options<'_>,
 ) -> Result<Copied, FileError> {
-    let mut temp = Temp::beside(target)?;
+    let mut temp = Temp::beside(target, options)?;
     let name = temp.spot.name.clone();
     fs::mkdirat(&temp.spot.dir, name.as_slice(), Mode::RWXU)
         .map_err(|errno| FileError::system("mkdirat", &temp.spot.path, errno))?;
@@ -93,7 +93,7 @@ pub(super) fn copy_tree(
 }
 
 /// The cursor stands on an `O_PATH` descriptor at the end, which `syncfs` refuses.
-fn sync_all(cursor: &Cursor) -> Result<(), Errno> {
+pub(super) fn sync_all(cursor: &Cursor) -> Result<(), Errno> {
     match open_at(&cursor.dir, b".", LIST, IN_TREE) {
         Ok(dir) => fs::syncfs(dir),
         Err(Errno::ACCESS) => {

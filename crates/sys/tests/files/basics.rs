@@ -43,7 +43,7 @@ fn a_file_is_moved_and_its_changes_are_told() {
                 assert!(matches!(&done.changes[1], Change::Renamed { to: name, .. } if name == to));
                 assert_eq!(done.changes[2], Change::Removed(from.to_vec()));
             }
-            How::Removed | How::Gone => panic!("{done:?}"),
+            How::Removed | How::Gone | How::Finished => panic!("{done:?}"),
         }
         world.verify_clean();
     }

@@ -5,6 +5,7 @@
 mod attack;
 mod basics;
 mod mounts;
+mod recovery;
 mod trees;
 
 use std::{
@@ -68,6 +69,11 @@ impl World {
         let (src, dst) = (dir.join("src"), dir.join("dst"));
         fs::create_dir_all(&src).unwrap();
         fs::create_dir_all(&dst).unwrap();
+        Self { src, dst, dirs: Vec::new() }
+    }
+
+    /// Those of somebody else, who cleans up.
+    pub(crate) fn at(src: PathBuf, dst: PathBuf) -> Self {
         Self { src, dst, dirs: Vec::new() }
     }
 

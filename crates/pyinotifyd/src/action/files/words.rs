@@ -30,6 +30,11 @@ pub(super) fn done(plan: &FilePlan, done: &Done) -> String {
     text
 }
 
+/// `moved /a to /b (finished what an earlier attempt had begun)`.
+pub(super) fn finished(plan: &FilePlan, done: &Done) -> String {
+    format!("{} (finished what an earlier attempt had begun)", self::done(plan, done))
+}
+
 /// `/a is gone already`.
 pub(super) fn gone(plan: &FilePlan) -> String {
     format!("{} is gone already", shown(&plan.src))
