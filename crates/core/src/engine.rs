@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     event::{Event, EventType, Mask, Origin},
-    filerule::{self, FilePlan, PlanError},
+    filerule::{self, Answers, FilePlan, PlanError},
     filter::Filter,
     path,
     pattern::PatternFault,
@@ -27,7 +27,9 @@ use crate::{
     schedule::{self, Command, Counts, Schedule},
     scope::{Coverage, Scope},
     stamp::IndexId,
-    task::{KeptTask, Order, Outcome, Probe, ProbeId, Readiness, Run, RunId, StopHow, TaskId},
+    task::{
+        KeptTask, Order, Outcome, Probe, ProbeId, Readiness, Run, RunId, RunTask, StopHow, TaskId,
+    },
     time::Instant,
     tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Touch, Tree},
 };
@@ -46,6 +48,9 @@ pub enum Input<'a> {
     Barrier(Option<Wd>),
     /// Something was mounted at, or unmounted from, this path.
     Mount(&'a [u8]),
+    /// [`Effect::Ask`] has been carried out: what Python says about each task of the run, in the
+    /// order of the tasks.
+    Answered(Question, Vec<Answers>),
     /// A run ended.
     Ended(RunId, Outcome),
     /// [`Effect::Probe`] has been carried out: whether its tasks may start, in their order.
@@ -83,6 +88,9 @@ pub enum Effect {
     /// Find out whether tasks may start, by the [`ready`](Scheduler::ready) of this plan; answer
     /// with [`Input::Probed`].
     Probe(Probe, Arc<Plan>),
+    /// Ask Python what the rules of a run need to know; answer with [`Input::Answered`], or with
+    /// [`Input::Ended`] if it does not tell.
+    Ask(Question),
     /// Ask a run to end.
     Stop(RunId, StopHow),
     /// Write this down, before anything that comes after it is carried out.
@@ -128,6 +136,15 @@ pub struct Start {
     pub plan: Arc<Plan>,
     /// For [`Action::Rules`]: what is to be done for each of its tasks.
     pub files: Vec<Result<Option<FilePlan>, PlanError>>,
+}
+
+/// A run that cannot start before Python has answered [`filerule::questions`].
+#[derive(Debug)]
+pub struct Question {
+    /// The run.
+    pub run: Run,
+    /// The plan of its time.
+    pub plan: Arc<Plan>,
 }
 
 /// Where the daemon is in its life.
@@ -210,6 +227,11 @@ impl Engine {
                 self.tree.handle_barrier(barrier, &mut |tree, it| desk.see(plan, tree, now, &it));
             }
             Input::Mount(at) => self.tree.handle_mount(at),
+            Input::Answered(question, answers) => {
+                // By the numbers of another plan, nothing would be known again.
+                let is_current = Arc::ptr_eq(&question.plan, &self.plan);
+                self.desk.handle_answered(question, &answers, is_current);
+            }
             Input::Ended(run, outcome) => {
                 self.desk.own.handle_ended(run, &mut self.tree);
                 self.desk.schedule.handle_ended(now, run, outcome);
@@ -544,7 +566,12 @@ impl Desk {
         let scheduler = plan.scheduler(run.scheduler);
         let files: Vec<_> = match &scheduler.action {
             Action::Rules(rules) => {
-                run.tasks.iter().map(|it| filerule::plan(rules, &it.event.pathname)).collect()
+                if filerule::questions(rules).next().is_some() {
+                    let question = Question { run, plan: Arc::clone(plan) };
+                    return self.effects.push_back(Effect::Ask(question));
+                }
+                let plan = |it: &RunTask| filerule::plan(rules, &it.event.pathname, &[]);
+                run.tasks.iter().map(plan).collect()
             }
             Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => Vec::new(),
         };
@@ -555,6 +582,22 @@ impl Desk {
         if is_line {
             self.schedule.handle_ended(now, id, Outcome::Done(None));
         }
+    }
+
+    /// Starts a run, now that it is known what Python says.
+    fn handle_answered(&mut self, question: Question, answers: &[Answers], is_current: bool) {
+        let Question { run, plan } = question;
+        let files: Vec<_> = match &plan.scheduler(run.scheduler).action {
+            Action::Rules(rules) => {
+                let tasks = run.tasks.iter().zip(answers);
+                tasks.map(|(it, said)| filerule::plan(rules, &it.event.pathname, said)).collect()
+            }
+            Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => Vec::new(),
+        };
+        if is_current {
+            self.own.handle_started(&run, files.iter().flatten().flatten());
+        }
+        self.effects.push_back(Effect::Start(Start { run, plan, files }));
     }
 
     fn passes(&mut self, filter: &Filter, event: &Event, logname: &Arc<str>) -> bool {

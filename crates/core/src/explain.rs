@@ -198,6 +198,11 @@ pub enum Does {
     NoRule,
     /// Nothing: the rule that matches cannot be applied.
     Refused(PlanError),
+    /// What Python says about the rule with this number, from 0: no rule before it matches.
+    Asks {
+        /// See above.
+        rule: usize,
+    },
     /// Writes a line to the log.
     Log {
         /// The line.
@@ -419,9 +424,10 @@ impl Asked<'_> {
                 let variables = shell.command.variables().map(value).collect();
                 Does::Shell { script: shell.command.script().into(), variables, process }
             }
-            Action::Rules(rules) => match filerule::plan(rules, self.path) {
+            Action::Rules(rules) => match filerule::plan(rules, self.path, &[]) {
                 Ok(Some(plan)) => Does::Rule(plan),
                 Ok(None) => Does::NoRule,
+                Err(PlanError::Unasked { rule, .. }) => Does::Asks { rule },
                 Err(error) => Does::Refused(error),
             },
             Action::Log(line) => {

@@ -4,6 +4,8 @@
 //! should be asked for. Whether the file is there, and how it gets to its destination without
 //! anybody's symbolic links, is for the program that carries the plan out.
 
+use std::sync::Arc;
+
 use crate::{
     path,
     pattern::{Pattern, PatternFault, Substitution},
@@ -37,10 +39,8 @@ impl FileAction {
 pub struct FileRule {
     /// What to do.
     pub action: FileAction,
-    /// Matches at the start of the path.
-    pub src_re: Pattern,
-    /// Where to; `None` for [`FileAction::Delete`] only.
-    pub dst_re: Option<Substitution>,
+    /// Which paths it is for, and where they go.
+    pub matching: Matching,
     /// Whether missing directories of the destination are made.
     pub auto_create: bool,
     /// Whether an existing destination is replaced.
@@ -55,6 +55,39 @@ pub struct FileRule {
     pub user: Option<u32>,
     /// Group of what is made at the destination.
     pub group: Option<u32>,
+}
+
+/// How a rule matches the start of a path, and where that goes; to nowhere for
+/// [`FileAction::Delete`] only.
+#[derive(Clone, Debug)]
+pub enum Matching {
+    /// Here.
+    Own {
+        /// Matches at the start of the path.
+        src_re: Pattern,
+        /// Where to.
+        dst_re: Option<Substitution>,
+    },
+    /// In Python, for what may not mean the same here. Python has been asked whether it is right.
+    Python {
+        /// Matches at the start of the path.
+        src_re: Arc<str>,
+        /// Where to.
+        dst_re: Option<Arc<str>>,
+    },
+}
+
+/// What Python says about a path to each of the rules that it matches, in their order: where the
+/// path goes (anything, if it goes nowhere), or `None` if the rule does not match.
+pub type Answers = Vec<Option<Vec<u8>>>;
+
+/// What Python has to be asked before [`plan`]: the patterns and substitutions of the rules that it
+/// matches, in their order.
+pub fn questions(rules: &[FileRule]) -> impl Iterator<Item = (&str, Option<&str>)> {
+    rules.iter().filter_map(|it| match &it.matching {
+        Matching::Own { .. } => None,
+        Matching::Python { src_re, dst_re } => Some((&**src_re, dst_re.as_deref())),
+    })
 }
 
 /// What is wrong, or odd, about a rule by itself.
@@ -93,16 +126,24 @@ impl FileRule {
     #[must_use]
     pub fn check(&self) -> Vec<RuleProblem> {
         let mut problems = Vec::new();
-        match (self.action, &self.dst_re) {
+        let dst_re = match &self.matching {
+            Matching::Own { dst_re, .. } => {
+                dst_re.as_ref().map(|it| (it.source(), it.literal_prefix()))
+            }
+            Matching::Python { dst_re, .. } => {
+                dst_re.as_deref().map(|it| (it, Substitution::surely_literal(it)))
+            }
+        };
+        match (self.action, dst_re) {
             (FileAction::Move | FileAction::Copy, None) => {
                 problems.push(RuleProblem::NoDestination(self.action));
             }
-            (FileAction::Move | FileAction::Copy, Some(dst_re)) => {
-                problems.extend(check_destination(dst_re));
+            (FileAction::Move | FileAction::Copy, Some((source, prefix))) => {
+                problems.extend(check_destination(source, prefix.as_bytes()));
             }
             (FileAction::Delete, _) => {
                 let unused = [
-                    (self.dst_re.is_some(), "dst_re"),
+                    (dst_re.is_some(), "dst_re"),
                     (self.auto_create, "auto_create"),
                     (self.overwrite, "overwrite"),
                     (self.filemode.is_some(), "filemode"),
@@ -118,9 +159,8 @@ impl FileRule {
     }
 }
 
-fn check_destination(dst_re: &Substitution) -> Option<RuleProblem> {
-    let prefix = dst_re.literal_prefix().as_bytes();
-    if prefix.is_empty() && !dst_re.source().is_empty() {
+fn check_destination(source: &str, prefix: &[u8]) -> Option<RuleProblem> {
+    if prefix.is_empty() && !source.is_empty() {
         return Some(RuleProblem::NoLiteralDirectory);
     }
     if prefix.first() != Some(&b'/') {
@@ -194,6 +234,14 @@ pub enum PlanError {
         /// What happened.
         fault: PatternFault,
     },
+    /// Only Python can match the rule, and has not been asked.
+    #[error("rule {}: only Python can match `{}`", .rule + 1, path::shown(.src_re.as_bytes()))]
+    Unasked {
+        /// The rule's number, from 0.
+        rule: usize,
+        /// Its pattern.
+        src_re: Arc<str>,
+    },
     /// The rule moves or copies, but nowhere.
     #[error("rule {}: `{}` needs `dst_re`", .rule + 1, .action.name())]
     NoDestination {
@@ -248,30 +296,25 @@ pub enum DestinationProblem {
     InsideSource,
 }
 
-/// What the first rule that matches says about a path; `None` if none does.
-pub fn plan(rules: &[FileRule], path: &[u8]) -> Result<Option<FilePlan>, PlanError> {
+/// What the first rule that matches says about a path; `None` if none does. `answers` are those to
+/// the [`questions`] about this path.
+pub fn plan(
+    rules: &[FileRule],
+    path: &[u8],
+    answers: &[Option<Vec<u8>>],
+) -> Result<Option<FilePlan>, PlanError> {
+    let mut answers = answers.iter();
     for (index, rule) in rules.iter().enumerate() {
-        let fault = |fault| PlanError::Pattern { rule: index, fault };
-        let dst = match (rule.action, &rule.dst_re) {
-            (FileAction::Delete, _) => {
-                if !rule.src_re.is_match_at_start(path).map_err(fault)? {
-                    continue;
-                }
-                None
-            }
-            (FileAction::Move | FileAction::Copy, Some(dst_re)) => {
-                let Some(dst) = rule.src_re.substitute(dst_re, path).map_err(fault)? else {
-                    continue;
-                };
-                Some(destination(dst_re, path, dst).map_err(|(dst, problem)| {
+        let Some(found) = rule.find(index, path, &mut answers)? else { continue };
+        let dst = match (rule.action, found) {
+            (FileAction::Delete, _) => None,
+            (FileAction::Move | FileAction::Copy, Some((prefix, dst))) => {
+                Some(destination(prefix, path, dst).map_err(|(dst, problem)| {
                     let (action, src) = (rule.action, path.to_vec());
                     PlanError::Destination { rule: index, action, src, dst, problem }
                 })?)
             }
             (action @ (FileAction::Move | FileAction::Copy), None) => {
-                if !rule.src_re.is_match_at_start(path).map_err(fault)? {
-                    continue;
-                }
                 return Err(PlanError::NoDestination { rule: index, action });
             }
         };
@@ -292,8 +335,37 @@ pub fn plan(rules: &[FileRule], path: &[u8]) -> Result<Option<FilePlan>, PlanErr
     Ok(None)
 }
 
+impl FileRule {
+    /// `None` if it does not match, else where the path goes, if anywhere: the part of that which
+    /// is no group's, and all of it.
+    #[expect(clippy::type_complexity, reason = "it has two readers, and both take it apart")]
+    fn find<'a>(
+        &'a self,
+        index: usize,
+        path: &[u8],
+        answers: &mut std::slice::Iter<'_, Option<Vec<u8>>>,
+    ) -> Result<Option<Option<(&'a str, Vec<u8>)>>, PlanError> {
+        let fault = |fault| PlanError::Pattern { rule: index, fault };
+        match &self.matching {
+            Matching::Own { src_re, dst_re: None } => {
+                Ok(src_re.is_match_at_start(path).map_err(fault)?.then_some(None))
+            }
+            Matching::Own { src_re, dst_re: Some(dst_re) } => {
+                let dst = src_re.substitute(dst_re, path).map_err(fault)?;
+                Ok(dst.map(|it| Some((dst_re.literal_prefix(), it))))
+            }
+            Matching::Python { src_re, dst_re } => {
+                let unasked = PlanError::Unasked { rule: index, src_re: Arc::clone(src_re) };
+                let answer = answers.next().ok_or(unasked)?.clone();
+                let dst_re = dst_re.as_deref();
+                Ok(answer.map(|dst| dst_re.map(|it| (Substitution::surely_literal(it), dst))))
+            }
+        }
+    }
+}
+
 fn destination(
-    dst_re: &Substitution,
+    prefix: &str,
     src: &[u8],
     dst: Vec<u8>,
 ) -> Result<Destination, (Vec<u8>, DestinationProblem)> {
@@ -320,8 +392,10 @@ fn destination(
         None => (),
     }
     // The first match is at the path's start, so the destination begins with the literal prefix.
-    let prefix = without_empty_names(dst_re.literal_prefix().as_bytes());
-    Ok(Destination { path, root_len: trusted_len(&prefix) })
+    // Python's word is not taken for that.
+    let prefix = without_empty_names(prefix.as_bytes());
+    let root_len = if path.starts_with(&prefix) { trusted_len(&prefix) } else { 1 };
+    Ok(Destination { path, root_len })
 }
 
 /// The length of the directory that a literal prefix names in full: up to its last slash, which
@@ -352,8 +426,7 @@ mod tests {
         let dst_re = dst_re.map(|text| Substitution::parse(text, &src_re).unwrap());
         FileRule {
             action,
-            src_re,
-            dst_re,
+            matching: Matching::Own { src_re, dst_re },
             auto_create: false,
             overwrite: false,
             rec: false,
@@ -366,7 +439,7 @@ mod tests {
 
     fn moved(src_re: &str, dst_re: &str, path: &str) -> Result<Destination, DestinationProblem> {
         let rules = [rule(FileAction::Move, src_re, Some(dst_re))];
-        match plan(&rules, path.as_bytes()) {
+        match plan(&rules, path.as_bytes(), &[]) {
             Ok(plan) => Ok(plan.expect("the rule matches").dst.unwrap()),
             Err(PlanError::Destination { problem, .. }) => Err(problem),
             Err(error) => panic!("{error}"),
@@ -380,7 +453,7 @@ mod tests {
             rule(FileAction::Delete, "^/s/tmp", None),
             rule(FileAction::Copy, "^/s/(.*)", Some(r"/c/\1")),
         ];
-        let plan = |path: &str| plan(&rules, path.as_bytes()).unwrap();
+        let plan = |path: &str| plan(&rules, path.as_bytes(), &[]).unwrap();
         let first = plan("/s/tmp.mv").unwrap();
         assert_eq!((first.rule, first.action), (0, FileAction::Move));
         assert_eq!(first.dst.unwrap().path, b"/d/tmp");
@@ -455,10 +528,13 @@ mod tests {
             rule(FileAction::Copy, "^/c", None),
         ];
         assert_eq!(
-            plan(&rules, b"/s\n").unwrap_err().to_string(),
+            plan(&rules, b"/s\n", &[]).unwrap_err().to_string(),
             "rule 2: cannot move /s\\n to `d`: the destination is not an absolute path"
         );
-        assert_eq!(plan(&rules, b"/c").unwrap_err().to_string(), "rule 3: `copy` needs `dst_re`");
+        assert_eq!(
+            plan(&rules, b"/c", &[]).unwrap_err().to_string(),
+            "rule 3: `copy` needs `dst_re`"
+        );
     }
 
     #[test]
@@ -480,6 +556,38 @@ mod tests {
         );
     }
 
+    fn python(action: FileAction, src_re: &str, dst_re: Option<&str>) -> FileRule {
+        let matching = Matching::Python { src_re: src_re.into(), dst_re: dst_re.map(Into::into) };
+        FileRule { matching, ..rule(action, "x", None) }
+    }
+
+    #[test]
+    fn what_python_matches_is_planned_by_its_answers() {
+        let rules = [
+            python(FileAction::Delete, "a", None),
+            rule(FileAction::Copy, "^/s/(.*)", Some(r"/c/\1")),
+            python(FileAction::Move, "b", Some(r"/d/\1")),
+        ];
+        assert_eq!(questions(&rules).collect::<Vec<_>>(), [("a", None), ("b", Some(r"/d/\1"))]);
+        let planned = |path: &str, answers: [Option<&[u8]>; 2]| {
+            let answers = answers.map(|it| it.map(<[u8]>::to_vec));
+            plan(&rules, path.as_bytes(), &answers)
+        };
+        let first = planned("/s/x", [Some(b""), Some(b"/d/x")]).unwrap().unwrap();
+        assert_eq!((first.rule, first.dst), (0, None));
+        assert_eq!(planned("/s/x", [None, Some(b"/d/x")]).unwrap().unwrap().rule, 1);
+        let last = planned("/x", [None, Some(b"/d//\xff")]).unwrap().unwrap();
+        let dst = last.dst.unwrap();
+        assert_eq!((last.rule, &*dst.path, dst.root()), (2, &b"/d/\xff"[..], &b"/d"[..]));
+        let elsewhere = planned("/x", [None, Some(b"/e/x")]).unwrap().unwrap().dst.unwrap();
+        assert_eq!(elsewhere.root(), b"/", "no link on the way there is the administrator's own");
+        assert_eq!(planned("/x", [None, None]), Ok(None));
+        let error = planned("/x", [None, Some(b"/d/../x")]).unwrap_err().to_string();
+        assert!(error.starts_with("rule 3: cannot move /x to `/d/../x`: "), "{error}");
+        let error = plan(&rules, b"/x", &[None]).unwrap_err().to_string();
+        assert_eq!(error, "rule 3: only Python can match `b`");
+    }
+
     proptest! {
         /// Whatever the name: the destination is below what the administrator wrote, or there is
         /// none.
@@ -487,7 +595,7 @@ mod tests {
         fn no_name_leads_out_of_the_destination(name in r"(\.|/|a|\n|\x00|.){0,12}") {
             let rules = [rule(FileAction::Move, "(?s)^/s/(.*)$", Some(r"/d/e/\1"))];
             let path = format!("/s/{name}");
-            if let Ok(Some(plan)) = plan(&rules, path.as_bytes()) {
+            if let Ok(Some(plan)) = plan(&rules, path.as_bytes(), &[]) {
                 let dst = plan.dst.unwrap();
                 prop_assert_eq!(dst.root(), b"/d/e");
                 prop_assert_eq!(path::normalize(b"/", &dst.path), dst.path.clone());
@@ -498,7 +606,7 @@ mod tests {
         #[test]
         fn any_path_is_planned_or_refused(path: Vec<u8>) {
             let rules = [rule(FileAction::Copy, "(?s)(.)(.*)", Some(r"\1x\2"))];
-            let _ = plan(&rules, &path);
+            let _ = plan(&rules, &path, &[]);
         }
     }
 }

@@ -9,16 +9,16 @@
 //! backtracking pattern can say that, so there are two programs, and the text decides which one
 //! runs. Nearly every path is one for the linear one.
 //!
-//! Known differences: `(?i)` folds as Unicode's simple case folding does (Python also lets `i`
-//! match `İ` and `ı`); a loop whose body matched nothing may leave other contents in its groups.
-//! [`Pattern::same_as_python`] tells of them.
+//! Where Python may do something else (a loop whose body matched nothing may leave other contents
+//! in its groups; beyond ASCII, `(?i)` is as old as Python's tables), [`Pattern::same_as_python`]
+//! and [`Pattern::matches_as_python`] say so. A test holds both against Python.
 
 mod python;
 mod substitution;
 
 use std::sync::Arc;
 
-use self::python::Special;
+use self::python::{Same, Special};
 pub use self::substitution::{Substitution, SubstitutionError};
 use crate::path;
 
@@ -39,7 +39,7 @@ pub struct Pattern {
 struct Inner {
     source: Arc<str>,
     groups: Vec<Option<Box<str>>>,
-    same_as_python: bool,
+    same: Same,
     usual: Program,
     /// For the texts that `special` covers.
     exact: Option<Program>,
@@ -105,7 +105,7 @@ impl Pattern {
             inner: Arc::new(Inner {
                 source: source.into(),
                 groups: translation.groups,
-                same_as_python: translation.same_as_python,
+                same: translation.same,
                 usual,
                 exact,
                 special: translation.special,
@@ -129,10 +129,16 @@ impl Pattern {
         (1..).zip(&self.inner.groups).filter_map(|(group, name)| Some((group, name.as_deref()?)))
     }
 
-    /// Whether this surely matches what Python's `re` matches, with the same groups. `false`
-    /// means that a difference cannot be excluded.
+    /// Whether this surely matches the same texts as Python's `re`. `false` means that a difference
+    /// cannot be excluded.
+    pub fn matches_as_python(&self) -> bool {
+        self.inner.same >= Same::Matches
+    }
+
+    /// Whether this surely finds the same as Python's `re`, in each group, too, so that
+    /// [`Self::substitute`] gives the same.
     pub fn same_as_python(&self) -> bool {
-        self.inner.same_as_python
+        self.inner.same == Same::Groups
     }
 
     /// Whether it matches in linear time, so that [`PatternFault`] cannot happen on paths that are

@@ -348,6 +348,7 @@ impl Stage {
                 let tasks = probe.tasks.iter().map(|it| self.task(it.task.id));
                 format!("test {name} {}", tasks.collect::<Vec<_>>().join(" "))
             }
+            Effect::Ask(question) => panic!("nobody here is asked: {question:?}"),
             Effect::Stop(run, StopHow::Term) => format!("stop R{} by SIGTERM", run.0),
             Effect::Stop(run, StopHow::Kill) => format!("stop R{} by SIGKILL", run.0),
             Effect::Say(report) => self.report_line(report),

@@ -28,7 +28,8 @@ mod tests;
 use std::{io, sync::Arc};
 
 use pyinotifyd_core::{
-    filerule::{self, FilePlan, PlanError},
+    engine::Question,
+    filerule::{self, Answers, FilePlan, PlanError},
     plan::{Action, Plan, Scheduler, SchedulerId},
     task::{Outcome, Run, RunId, RunTask, StopHow},
 };
@@ -138,20 +139,38 @@ impl Actions {
     pub(crate) fn call(
         &mut self,
         (host, number): (HostId, u64),
-        scheduler_id: SchedulerId,
-        scheduler: &Scheduler,
+        scheduler: SchedulerId,
+        plan: &Arc<Plan>,
         task: RunTask,
     ) {
-        let Action::Rules(rules) = &scheduler.action else {
+        let Scheduler { action: Action::Rules(rules), logname, .. } = plan.scheduler(scheduler)
+        else {
             return self.hosted.reply(host, number, false, "it has no rules");
         };
         if self.dry_run {
             return self.hosted.reply(host, number, true, "dry run");
         }
-        let plans = vec![filerule::plan(rules, &task.event.pathname)];
-        let id = self.hosted.call(host, number, &scheduler.logname, task.clone());
-        let run = Run { id, scheduler: scheduler_id, tasks: vec![task] };
-        self.files.start(run, &scheduler.logname, plans);
+        let id = self.hosted.call(host, number, logname, task.clone());
+        let run = Run { id, scheduler, tasks: vec![task] };
+        let question = Question { run, plan: Arc::clone(plan) };
+        if filerule::questions(rules).next().is_some() {
+            self.hosted.ask(question);
+        } else {
+            self.begin_call(question, &[Answers::new()]);
+        }
+    }
+
+    /// Goes on with a call, now that it is known what Python says about its path.
+    pub(crate) fn begin_call(&mut self, question: Question, answers: &[Answers]) {
+        let Question { run, plan } = question;
+        let Scheduler { action: Action::Rules(rules), logname, .. } = plan.scheduler(run.scheduler)
+        else {
+            return;
+        };
+        let tasks = run.tasks.iter().zip(answers);
+        let plans = tasks.map(|(it, said)| filerule::plan(rules, &it.event.pathname, said));
+        let plans = plans.collect();
+        self.files.start(run, logname, plans);
     }
 
     /// How many runs have not ended.

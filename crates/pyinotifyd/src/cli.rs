@@ -7,6 +7,7 @@
 pub(crate) mod adhoc;
 pub(crate) mod check;
 pub(crate) mod config_file;
+pub(crate) mod convert;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod install;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Events(Events),
     /// What would be done about an event.
     Explain(Explain),
+    /// A config.py as config.toml.
+    Convert(Convert),
     /// `--install` and `--uninstall`.
     Install(install::Install),
     /// `--list`: the event types.
@@ -210,6 +213,22 @@ pub(crate) struct Explain {
     pub python: Option<PathBuf>,
 }
 
+/// A config.py to convert.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = "\
+What needs Python is left out. It is told in comments, and on standard error.
+
+Example:
+  See how a configuration would look, and whether it is complete
+    pyinotifyd convert /etc/pyinotifyd/config.py > config.toml")]
+pub(crate) struct Convert {
+    /// The config.py
+    pub file: PathBuf,
+    /// The python3 that runs it [default: that of the environment]
+    #[arg(long, value_name = "PROGRAM")]
+    pub python: Option<PathBuf>,
+}
+
 /// Understands a command line. The error is shown, and its exit status given, by itself: help that
 /// was asked for is one with status 0.
 ///
@@ -303,6 +322,8 @@ enum Sub {
     Events(Events),
     /// Tell what would be done about an event, and why
     Explain(Explain),
+    /// Print the config.toml that means what a config.py does
+    Convert(Convert),
     /// Print the JSON schema of config.toml
     #[command(hide = true)]
     Schema,
@@ -348,6 +369,7 @@ impl Line {
             Some(Sub::Watch(watch)) => Command::Watch(watch),
             Some(Sub::Events(events)) => Command::Events(events),
             Some(Sub::Explain(explain)) => Command::Explain(explain),
+            Some(Sub::Convert(convert)) => Command::Convert(convert),
             Some(Sub::Schema) => Command::Schema,
             Some(Sub::Exec { args }) => Command::Exec(args),
         }
@@ -468,7 +490,8 @@ mod tests {
 
     #[test]
     fn help_is_what_the_reference_shows() {
-        let lines = ["-h", "run -h", "check -h", "watch -h", "events -h", "explain -h"];
+        let lines =
+            ["-h", "run -h", "check -h", "watch -h", "events -h", "explain -h", "convert -h"];
         let page: Vec<String> = lines
             .iter()
             .map(|line| {

@@ -6,11 +6,14 @@
 //! config.py → its host → python ┘   ↘ Diagnostic ↙
 //! ```
 //!
+//! The way back from a document to a config.toml is `convert`.
+//!
 //! A [`document::Document`] is what was written, every value with its place. `lower` makes of it
 //! what it means ([`Plan`] for the core, [`Settings`] for the program), or says everything that is
 //! wrong at once. The users, the files and the machine that a configuration speaks of are asked
 //! through an [`Environment`]; nothing here looks at anything else but the files it is given.
 
+pub(crate) mod convert;
 pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod environment;
@@ -31,6 +34,7 @@ use std::{path::Path, sync::Arc};
 use pyinotifyd_core::plan::Plan;
 
 use self::{
+    convert::Converted,
     diagnostic::{Diagnostic, Severity},
     document::{At, Place, Source},
     environment::Environment,
@@ -38,7 +42,7 @@ use self::{
     python::Described,
     settings::Settings,
 };
-use crate::json::Value;
+use crate::{json::Value, log::Governed};
 
 /// The most that is said about one file: nobody reads more, and each costs a walk through the file
 /// when it is shown.
@@ -166,6 +170,19 @@ impl PythonFile {
         mistakes.extend(self.ownership.iter().cloned());
         diagnostic::sort(&mut mistakes);
         mistakes
+    }
+
+    /// What it is as a config.toml.
+    pub(crate) fn converted(
+        &self,
+        description: &Value,
+        cwd: &Path,
+        logging: &Governed,
+        environment: &Environment,
+    ) -> Converted {
+        let Described { document, .. } =
+            python::document(description, &self.source, cwd, environment);
+        convert::convert(&document, logging)
     }
 
     /// What it means, as its host describes it. Relative paths in it are below `cwd`.

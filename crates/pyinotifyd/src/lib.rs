@@ -58,6 +58,7 @@ fn run(command: &Command) -> Result<Exit, Fatal> {
         Command::List => print(&EventType::ALL.map(|it| format!("{it}\n")).concat()),
         Command::Check(check) => cli::check::run(check),
         Command::Explain(explain) => cli::explain::run(explain),
+        Command::Convert(convert) => cli::convert::run(convert),
         Command::Install(install) => cli::install::run(*install),
         Command::Schema => print(&cli::schema::text()),
         Command::Run(options) => daemon::run(options),

@@ -64,7 +64,7 @@ pub(crate) struct LogSettings {
 }
 
 /// What the `logging` of a config.py says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Governed {
     /// The least number of a level that is shown, by logname; `""` is the root.
     pub levels: BTreeMap<Box<str>, u32>,

@@ -468,6 +468,7 @@ impl Loop {
                 }
                 Effect::LookFor(number, tasks) => self.look_for(number, tasks),
                 Effect::Probe(probe, plan) => self.actions.tests.start(probe, &plan),
+                Effect::Ask(question) => self.actions.hosted.ask(question),
                 Effect::Say(report) => {
                     log::say(&report);
                     self.service.handle_say(&report.say);

@@ -183,6 +183,9 @@ impl Display for Does {
             Self::Rule(plan) => rule(f, plan),
             Self::NoRule => writeln!(f, "    does nothing: no rule matches"),
             Self::Refused(error) => writeln!(f, "    fails: {}", OneLine(&error.to_string())),
+            Self::Asks { rule } => {
+                writeln!(f, "    asks Python what rule {} says, and those behind it", rule + 1)
+            }
             Self::Log { message, level } => {
                 writeln!(f, "    logs at level {}: {}", level.name(), shown(message))
             }

@@ -4,7 +4,7 @@ use std::{fmt::Write, num::NonZeroUsize};
 
 use super::*;
 use crate::{
-    filerule::{FileAction, FileRule},
+    filerule::{FileAction, FileRule, Matching},
     filter::Glob,
     pattern::{Pattern, Substitution},
     plan::{BatchInput, EventMap, Exec, LogLine, OnCrash, Output, Retry, Scheduler, Shell, User},
@@ -55,10 +55,10 @@ fn shell(line: &str) -> Action {
 
 fn rule(action: FileAction, src_re: &str, dst_re: Option<&str>) -> FileRule {
     let src_re = Pattern::new(src_re).unwrap();
+    let dst_re = dst_re.map(|it| Substitution::parse(it, &src_re).unwrap());
     FileRule {
         action,
-        dst_re: dst_re.map(|it| Substitution::parse(it, &src_re).unwrap()),
-        src_re,
+        matching: Matching::Own { src_re, dst_re },
         auto_create: action == FileAction::Move,
         overwrite: false,
         rec: action == FileAction::Delete,

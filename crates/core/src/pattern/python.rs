@@ -26,10 +26,22 @@ pub(super) struct Translation {
     pub(super) special: Special,
     /// Whether it may match the empty text: a false `true` is possible, a false `false` is not.
     pub(super) nullable: bool,
-    /// Whether Python surely gives the same matches.
-    pub(super) same_as_python: bool,
+    /// What is surely the same in Python.
+    pub(super) same: Same,
     /// The name of each group, from group 1.
     pub(super) groups: Vec<Option<Box<str>>>,
+}
+
+/// What is surely the same in Python.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Same {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Which texts match.
+    Matches,
+    /// And what is found, in each group, too.
+    Groups,
 }
 
 /// Texts for which the linear pattern is not exact.
@@ -64,7 +76,10 @@ struct Flags {
 enum FrameKind {
     Group,
     Capture(usize),
-    Look,
+    Look {
+        /// Whether it is one that must not match.
+        negative: bool,
+    },
     /// `(?(1)yes|no)`; `bars`: how many alternatives were begun.
     Condition {
         bars: u32,
@@ -133,7 +148,7 @@ pub(super) fn translate(source: &str) -> Result<Translation, PatternError> {
         begun: false,
         closed: Vec::new(),
         asked: Vec::new(),
-        out: Translation { same_as_python: true, ..Translation::default() },
+        out: Translation { same: Same::Groups, ..Translation::default() },
     };
     while let Some(char) = reader.next() {
         reader.item(char)?;
@@ -214,8 +229,31 @@ impl Reader<'_> {
         self.push_each(linear, exact);
     }
 
+    /// Takes in that no more than this is the same in Python.
+    fn only(&mut self, same: Same) {
+        self.out.same = self.out.same.min(same);
+    }
+
+    /// What characters without regard to case stand for, apart from what the engines make of them:
+    /// in Python, `i` stands for the dotted capital and the dotless small one, too. Of what is not
+    /// ASCII, and of ASCII's own idea of case, nobody here is sure.
+    fn more_of(&mut self, low: char, high: char) -> &'static str {
+        if !self.flags.ignore_case {
+            return "";
+        }
+        if self.flags.ascii || !high.is_ascii() {
+            self.only(Same::Nothing);
+        }
+        let is_i = ['i', 'I'].iter().any(|it| (low..=high).contains(it));
+        if is_i { "\u{130}\u{131}" } else { "" }
+    }
+
     fn literal(&mut self, char: char) {
         self.begin_item(false);
+        let more = self.more_of(char, char);
+        if !more.is_empty() {
+            return self.push(&format!("[{char}{more}]"));
+        }
         if is_meta(char) {
             self.push("\\");
         }
@@ -307,7 +345,9 @@ impl Reader<'_> {
         };
         // Engines differ in when they leave a loop whose body matched nothing, and in what its
         // groups then hold.
-        self.out.same_as_python &= !nullable || most == Some(1);
+        if nullable && most != Some(1) {
+            self.only(Same::Matches);
+        }
         match (least, most) {
             (0, None) => self.push("*"),
             (1, None) => self.push("+"),
@@ -357,16 +397,15 @@ impl Reader<'_> {
         {
             self.take(look);
             self.out.backtracks = true;
-            self.out.same_as_python = false;
-            self.push_frame(FrameKind::Look, at, &format!("(?{look}"), outer);
+            let kind = FrameKind::Look { negative: look.ends_with('!') };
+            self.push_frame(kind, at, &format!("(?{look}"), outer);
             return Ok(());
         } else if self.take("<") {
-            self.out.same_as_python = false;
+            self.only(Same::Nothing);
             let name = self.name('>')?;
             self.capture(Some(name))
         } else if self.take(">") {
             self.out.backtracks = true;
-            self.out.same_as_python = false;
             self.push_frame(FrameKind::Group, at, "(?>", outer);
             return Ok(());
         } else if self.take("(") {
@@ -374,7 +413,13 @@ impl Reader<'_> {
         } else {
             match self.flags_here(at)? {
                 None => return Ok(()),
-                Some(flags) => self.flags = flags,
+                Some(flags) => {
+                    // Python searches, other than it matches, by the flags of the whole pattern.
+                    if flags.ascii != self.flags.ascii {
+                        self.only(Same::Matches);
+                    }
+                    self.flags = flags;
+                }
             }
             FrameKind::Group
         };
@@ -396,6 +441,11 @@ impl Reader<'_> {
     }
 
     fn capture(&mut self, name: Option<Box<str>>) -> FrameKind {
+        // Up to 3.10, Python leaves in it what was found where nothing was to be found.
+        let fails = |it: &Frame| matches!(it.kind, FrameKind::Look { negative: true });
+        if self.frames.iter().any(fails) {
+            self.only(Same::Matches);
+        }
         self.out.groups.push(name);
         self.closed.push(false);
         FrameKind::Capture(self.out.groups.len())
@@ -431,7 +481,6 @@ impl Reader<'_> {
         }
         self.begin_item(true);
         self.out.backtracks = true;
-        self.out.same_as_python = false;
         self.push(&format!("(?:\\{group})"));
         Ok(())
     }
@@ -447,9 +496,12 @@ impl Reader<'_> {
             Ok(group) => group,
             Err(_) => self.group_named(&word, start)?,
         };
+        // What a group is while it is open is Python's secret.
+        if self.closed.get(group - 1) != Some(&true) {
+            self.only(Same::Nothing);
+        }
         self.asked.push((group, start));
         self.out.backtracks = true;
-        self.out.same_as_python = false;
         self.push_frame(FrameKind::Condition { bars: 0 }, at, &format!("(?({group})"), outer);
         Ok(())
     }
@@ -477,7 +529,6 @@ impl Reader<'_> {
                         return Err(error(message, at));
                     }
                     self.flags = flags;
-                    self.out.same_as_python &= !flags.ignore_case;
                     return Ok(None);
                 }
                 char => {
@@ -485,7 +536,6 @@ impl Reader<'_> {
                 }
             }
         }
-        self.out.same_as_python &= !flags.ignore_case;
         Ok(Some(flags))
     }
 
@@ -499,7 +549,7 @@ impl Reader<'_> {
         self.push(")");
         let nullable = match frame.kind {
             // Without a second alternative, the first may be left out.
-            FrameKind::Look | FrameKind::Condition { bars: 0 } => true,
+            FrameKind::Look { .. } | FrameKind::Condition { bars: 0 } => true,
             FrameKind::Group | FrameKind::Capture(_) | FrameKind::Condition { .. } => {
                 frame.branch_nullable || frame.any_nullable
             }
@@ -508,7 +558,7 @@ impl Reader<'_> {
             self.closed[group - 1] = true;
         }
         self.last = match frame.kind {
-            FrameKind::Look => Last::Look,
+            FrameKind::Look { .. } => Last::Look,
             FrameKind::Group | FrameKind::Capture(_) | FrameKind::Condition { .. } => {
                 Last::Item { nullable }
             }
@@ -522,7 +572,7 @@ impl Reader<'_> {
             'A' => self.anchor("\\A", "\\A"),
             'Z' => self.anchor("\\z", "\\z"),
             'z' => {
-                self.out.same_as_python = false;
+                self.only(Same::Nothing);
                 self.anchor("\\z", "\\z");
             }
             'b' | 'B' => self.word_boundary(char == 'b'),
@@ -616,7 +666,7 @@ impl Reader<'_> {
 
     /// `{Name}` after `\p`.
     fn unicode_class(&mut self, char: char, at: usize) -> Result<(), PatternError> {
-        self.out.same_as_python = false;
+        self.only(Same::Nothing);
         if !self.take("{") {
             return Err(error(format!("bad escape `\\{char}`"), at));
         }
@@ -660,7 +710,8 @@ impl Reader<'_> {
             let high = self.class_item(char, high_at)?;
             match (low, high) {
                 (Some(low), Some(high)) if low <= high => {
-                    let range = format!("{}-{}", in_class(low), in_class(high));
+                    let more = self.more_of(low, high);
+                    let range = format!("{}-{}{more}", in_class(low), in_class(high));
                     self.push(&range);
                 }
                 _ => {
@@ -675,7 +726,9 @@ impl Reader<'_> {
 
     fn push_member(&mut self, member: Option<char>) {
         if let Some(char) = member {
+            let more = self.more_of(char, char);
             self.push(&in_class(char));
+            self.push(more);
         }
     }
 

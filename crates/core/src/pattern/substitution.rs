@@ -70,6 +70,12 @@ impl Substitution {
         }
     }
 
+    /// As much of the literal prefix as can be known without the pattern.
+    #[must_use]
+    pub fn surely_literal(source: &str) -> &str {
+        source.split('\\').next().unwrap_or_default()
+    }
+
     /// Appends the substitution. A group that took no part in the match gives nothing.
     pub(super) fn expand<'t>(
         &self,

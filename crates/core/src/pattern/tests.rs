@@ -71,6 +71,7 @@ const PYTHON: &[Row] = &[
     (r"(/)(.)(.)(.)(.)(.)(.)(.)(.)(.)", r"\10\g<1>0", b"/abcdefghi", Some(b"i/0")),
     (r"/a|/ab", r"-", b"/ab", Some(b"-b")),
     (r"/(?i:A)b", r"-", b"/ab", Some(b"-")),
+    (r"(?i)/[^a-z]?i", r"-", b"/\xc4\xb0/i/\xc4\xb1", Some(b"---")),
     (r"/(?i:A)b", r"-", b"/aB", None),
     (r"(?i)/a(?-i:b)", r"-", b"/AB", None),
     (r"/\s+", r"_", b"/ \x1c\xc2\x85\xe3\x80\x80x", Some(b"_x")),
@@ -236,10 +237,17 @@ fn the_literal_prefix_ends_at_the_first_group() {
 #[test]
 fn what_may_differ_from_python_is_known() {
     assert!(pattern(r"^/src/(?P<path>.*)\.\w+$").same_as_python());
-    for source in ["(?i)a", "(a*)*", r"(?=a)", r"\p{L}", "(?<n>a)", r"a\z", "(|a)+"] {
+    for source in [r"\p{L}", "(?<n>a)", r"a\z", "(?i)ä", "(?i)[a-ä]", "(?ia)k", "(?(1)a)(b)"] {
         assert!(!pattern(source).same_as_python(), "{source}");
+        assert!(!pattern(source).matches_as_python(), "{source}");
     }
-    assert!(pattern("(a*)?").same_as_python());
+    for source in ["(a*)*", "(|a)+", "(?!(a))", "(?a:a)"] {
+        assert!(!pattern(source).same_as_python(), "{source}");
+        assert!(pattern(source).matches_as_python(), "{source}");
+    }
+    for source in ["(a*)?", r"(?i)[^.]i\w", "(?=(a))", "(?<!a)b", r"(a)\1", "(a)?(?(1)b|c)"] {
+        assert!(pattern(source).same_as_python(), "{source}");
+    }
 }
 
 proptest! {

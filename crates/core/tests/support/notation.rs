@@ -18,7 +18,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use pyinotifyd_core::{
     event::{EventType, Mask},
-    filerule::{FileAction, FileRule},
+    filerule::{FileAction, FileRule, Matching},
     filter::{Filter, Glob, Matcher},
     path,
     pattern::{Pattern, Substitution},
@@ -254,8 +254,7 @@ fn act(action: &mut Action, words: &[&str]) {
     };
     let rule = FileRule {
         action: kind,
-        src_re,
-        dst_re,
+        matching: Matching::Own { src_re, dst_re },
         auto_create: flags.contains(&"auto_create"),
         overwrite: flags.contains(&"overwrite"),
         rec: flags.contains(&"rec"),

@@ -58,6 +58,7 @@ impl World {
                 self.runs.insert(run.id, start);
             }
             Effect::Probe(probe, _) => drop(self.probes.insert(probe.id, probe.clone())),
+            Effect::Ask(question) => panic!("nobody here is asked: {question:?}"),
             Effect::Stop(run, _) => assert!(self.runs.contains_key(run), "{run:?} has ended"),
             Effect::LookFor(number, tasks) => {
                 let missing = tasks.iter().filter(|(_, path)| self.kernel.resolve(path).is_none());

@@ -5,6 +5,7 @@ import inspect
 import math
 import os
 import re
+import warnings
 
 from . import _objects, _state
 from ._events import TYPES
@@ -432,7 +433,29 @@ def _rule(rule):
             "auto_create": bool(rule.auto_create), "overwrite": bool(rule.overwrite),
             "filemode": rule.filemode, "dirmode": rule.dirmode, "user": rule.user,
             "group": rule.group, "rec": bool(rule.rec)}
-    return {name: _plain(rule, name, value) for name, value in data.items()}
+    data = {name: _plain(rule, name, value) for name, value in data.items()}
+    fault = _fault(data["src_re"], data["dst_re"])
+    if fault:
+        data["fault"] = fault
+    return data
+
+
+def _fault(src_re, dst_re):
+    """What `re` has against a rule, if anything. The daemon matches most of them by itself, but what
+    is right is for Python to say."""
+    about = "src_re"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pattern = re.compile(src_re)
+        about = "dst_re"
+        if isinstance(dst_re, str):
+            # The template is read before anything is searched for.
+            pattern.sub(dst_re, "")
+    # `RecursionError`, `OverflowError`, and what a fault in `re` itself makes, are among these.
+    except Exception as error:
+        return {"in": about, "message": str(error)}
+    return None
 
 
 def find(module):

@@ -224,7 +224,7 @@ class Host:
         self._ending = False
         #: The exit status, and how long to wait for threads, once the loop is to end.
         self._over = None
-        self._handlers = {"stop": self._runs.stop, "log": _logs.handle, "done": self._done,
+        self._handlers = {"match": self._match, "stop": self._runs.stop, "log": _logs.handle, "done": self._done,
                           "ping": self._ping, "end": self._end}
         link.on_full = self._on_full
 
@@ -307,6 +307,15 @@ class Host:
             handler(*message[1:])
         except Exception as error:
             self._say(logging.ERROR, f"a message `{message[0]}` cannot be handled", error)
+
+    def _match(self, run, rules, paths):
+        """Says what rules that only Python can match make of paths."""
+        answers, text = None, None
+        try:
+            answers = [[_matched(path, *rule) for rule in rules] for path in paths]
+        except Exception as error:
+            text = str(error) or type(error).__name__
+        self._post(["matched", run, answers, text])
 
     def _done(self, call, ok, text):
         future = self._calls.get(call)
@@ -452,6 +461,12 @@ class Host:
         if settings != self._settings:
             self._settings = settings
             self._post(["logging", settings])
+
+
+def _matched(path, src_re, dst_re):
+    """Where a rule takes a path, if it matches at its start."""
+    pattern = re.compile(src_re)
+    return pattern.sub(dst_re or "", path) if pattern.match(path) else None
 
 
 def _answer(future, ok, text):

@@ -3,6 +3,9 @@
 //! A run is told to the host, which says when it has ended. There is one host for what comes; one
 //! that a reload has replaced stays until its runs have ended.
 //!
+//! A run of file rules of which only Python can match some is with the host, too, until that has
+//! said what they match; then it begins.
+//!
 //! * While there is no host (it has failed and is started again), runs wait for it.
 //! * With a host go its runs: each has failed then, which is an outcome like any other.
 //! * A run that does not end when it is cancelled is left to itself in the end. If its host does
@@ -16,12 +19,15 @@ use std::{
 };
 
 use pyinotifyd_core::{
+    engine::Question,
+    filerule::Answers,
     path::shown,
     plan::{Job, Level},
     task::{Outcome, Run, RunId, RunTask, StopHow, TaskId},
 };
 use tokio::{
     sync::mpsc::{self, UnboundedSender},
+    task::AbortHandle,
     time::Instant,
 };
 
@@ -37,11 +43,15 @@ use crate::{
 /// So many things that hosts have said wait for the loop; then the hosts wait.
 const INBOX: usize = 64;
 
+/// So long a host has to say what rules match. Not even a thousand of them take as long: it does
+/// something else, and the run is better told of, and tried again.
+const MATCHING: Duration = Duration::from_secs(30);
+
 /// Runs from here on are none of the schedule's: code of config.py has asked for them itself.
 const CALLS: u64 = 1 << 63;
 
 /// Whether code of a config.py has asked for this run itself.
-pub(super) fn is_call(run: RunId) -> bool {
+pub(crate) fn is_call(run: RunId) -> bool {
     run.0 & CALLS != 0
 }
 
@@ -56,18 +66,46 @@ pub(crate) struct Hosted {
     last_heard: BTreeMap<HostId, Instant>,
     runs: BTreeMap<RunId, With>,
     /// For the next host, in their order.
-    waiting: VecDeque<(RunId, u64, RunTask)>,
+    waiting: VecDeque<Work>,
     calls: BTreeMap<RunId, Call>,
     hosts: u64,
     next_call: u64,
+}
+
+/// What a host is to do.
+enum Work {
+    /// Run a job for a task.
+    Job(RunId, u64, RunTask),
+    /// Say what rules match.
+    Match(Question),
+}
+
+impl Work {
+    fn run(&self) -> RunId {
+        match self {
+            Self::Job(run, ..) => *run,
+            Self::Match(question) => question.run.id,
+        }
+    }
 }
 
 /// A run that is with a host.
 struct With {
     host: HostId,
     task: RunTask,
+    /// For one that cannot begin before it is known what its rules match.
+    question: Option<(Question, Deadline)>,
     /// Since when it has been asked to end.
     asked: Option<Instant>,
+}
+
+/// When it is late. Dropped, nobody is told.
+struct Deadline(AbortHandle);
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Something that code of config.py waits for.
@@ -126,8 +164,8 @@ impl Hosted {
             before.outbox.say(&ToHost::End);
             self.leaving.push(before);
         }
-        for (run, job, task) in std::mem::take(&mut self.waiting) {
-            self.send(run, job, task);
+        for work in std::mem::take(&mut self.waiting) {
+            self.give(work);
         }
         Ok(())
     }
@@ -141,7 +179,13 @@ impl Hosted {
     pub(crate) async fn hear(&mut self) -> (HostId, Heard) {
         match self.heard.recv().await {
             Some((host, heard)) => {
-                self.last_heard.insert(host, Instant::now());
+                match heard {
+                    Heard::Said(_) | Heard::Gone(_) => {
+                        self.last_heard.insert(host, Instant::now());
+                    }
+                    // That is about what was not heard.
+                    Heard::Silent(_) | Heard::Overdue(_) => (),
+                }
                 (host, heard)
             }
             // There is always one sender, here.
@@ -151,21 +195,77 @@ impl Hosted {
 
     pub(super) fn start(&mut self, run: Run, job: &Job) {
         let Some(task) = run.tasks.into_iter().next() else { return };
-        if self.current.is_some() {
-            self.send(run.id, job.id, task);
-        } else {
-            self.waiting.push_back((run.id, job.id, task));
+        self.give(Work::Job(run.id, job.id, task));
+    }
+
+    /// Has the host say what the rules of a run match.
+    pub(crate) fn ask(&mut self, question: Question) {
+        self.give(Work::Match(question));
+    }
+
+    fn give(&mut self, work: Work) {
+        let Some(host) = &self.current else { return self.waiting.push_back(work) };
+        let run = work.run();
+        let (task, question) = match work {
+            Work::Job(run, job, task) => {
+                host.outbox.run(run, job, &task);
+                (task, None)
+            }
+            Work::Match(question) => {
+                host.outbox.ask(&question);
+                let (id, inbox) = (host.id, self.inbox.clone());
+                let deadline = tokio::spawn(async move {
+                    tokio::time::sleep(MATCHING).await;
+                    // If the loop has ended, nobody needs it.
+                    let _ = inbox.send((id, Heard::Overdue(run))).await;
+                });
+                let task = question.run.tasks[0].clone();
+                (task, Some((question, Deadline(deadline.abort_handle()))))
+            }
+        };
+        self.runs.insert(run, With { host: host.id, task, question, asked: None });
+    }
+
+    /// A host says what the rules of a run match. That can begin now, if it is given back.
+    pub(crate) fn matched(
+        &mut self,
+        host: HostId,
+        run: RunId,
+        answers: Result<Vec<Answers>, String>,
+    ) -> Option<(Question, Vec<Answers>)> {
+        let With { question, asked, .. } = self.take(host, run)?;
+        match (question, answers) {
+            (Some((question, _)), Ok(answers)) if asked.is_none() => {
+                return Some((question, answers));
+            }
+            (_, Ok(_)) => self.tell(run, Outcome::Stopped),
+            (_, Err(text)) => self.tell(run, Outcome::Failed(format!("Python: {text}"))),
+        }
+        None
+    }
+
+    /// A host has not said in time what the rules of a run match, unless it has.
+    pub(crate) fn overdue(&mut self, host: HostId, run: RunId) {
+        if self.runs.get(&run).is_some_and(|it| it.question.is_some())
+            && self.take(host, run).is_some()
+        {
+            let text =
+                format!("Python has not said within {} s what its rules match", MATCHING.as_secs());
+            self.tell(run, Outcome::Failed(text));
         }
     }
 
-    fn send(&mut self, run: RunId, job: u64, task: RunTask) {
-        let Some(host) = &self.current else { return };
-        host.outbox.run(run, job, &task);
-        self.runs.insert(run, With { host: host.id, task, asked: None });
+    /// Takes a run back from a host. `None`: it is not there, or was left to itself before.
+    fn take(&mut self, host: HostId, run: RunId) -> Option<With> {
+        self.runs.get(&run).filter(|it| it.host == host)?;
+        if let Some(live) = self.current.iter().chain(&self.leaving).find(|it| it.id == host) {
+            live.outbox.ended();
+        }
+        self.runs.remove(&run)
     }
 
     pub(super) fn stop(&mut self, run: RunId, how: StopHow) {
-        if let Some(at) = self.waiting.iter().position(|it| it.0 == run) {
+        if let Some(at) = self.waiting.iter().position(|it| it.run() == run) {
             self.waiting.remove(at);
             return self.tell(run, Outcome::Stopped);
         }
@@ -202,18 +302,13 @@ impl Hosted {
 
     /// A host says that a run has ended.
     pub(crate) fn ended(&mut self, host: HostId, run: RunId, how: How) {
-        // One that is not known was left to itself before.
-        let Some(with) = self.runs.get(&run).filter(|it| it.host == host) else { return };
+        let Some(with) = self.take(host, run) else { return };
         let outcome = match how {
             How::Done(text) => Outcome::Done(text),
             How::Failed(text) => Outcome::Failed(text),
             How::Cancelled if with.asked.is_some() => Outcome::Stopped,
             How::Cancelled => Outcome::Failed("it was cancelled".to_owned()),
         };
-        self.runs.remove(&run);
-        if let Some(live) = self.current.iter().chain(&self.leaving).find(|it| it.id == host) {
-            live.outbox.ended();
-        }
         self.tell(run, outcome);
     }
 

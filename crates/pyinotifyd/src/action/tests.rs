@@ -3,7 +3,7 @@
 use std::{fs, num::NonZeroUsize, os::unix::ffi::OsStrExt, path::Path, sync::mpsc, time::Duration};
 
 use pyinotifyd_core::{
-    filerule::{self, FileAction, FileRule},
+    filerule::{self, FileAction, FileRule, Matching},
     pattern::Pattern,
     plan::{Batch, BatchInput, Exec, Level, LogLine, Process, Scheduler, Shell},
     template::{ShellTemplate, Template},
@@ -46,7 +46,7 @@ impl World {
     fn start(&mut self, scheduler: Scheduler, paths: &[&[u8]]) -> RunId {
         self.next += 1;
         let files = match &scheduler.action {
-            Action::Rules(rules) => paths.iter().map(|it| filerule::plan(rules, it)).collect(),
+            Action::Rules(rules) => paths.iter().map(|it| filerule::plan(rules, it, &[])).collect(),
             Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => Vec::new(),
         };
         let plan = Plan {
@@ -94,8 +94,10 @@ fn message(text: &str, level: Level) -> Action {
 fn delete(rec: bool) -> Action {
     Action::Rules(vec![FileRule {
         action: FileAction::Delete,
-        src_re: Pattern::new("(?s)^/.*/[^n/][^/]*$").unwrap(),
-        dst_re: None,
+        matching: Matching::Own {
+            src_re: Pattern::new("(?s)^/.*/[^n/][^/]*$").unwrap(),
+            dst_re: None,
+        },
         auto_create: false,
         overwrite: false,
         rec,

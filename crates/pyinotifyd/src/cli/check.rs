@@ -22,6 +22,7 @@ use super::{
 use crate::{
     config::{
         self, Loaded,
+        convert::Converted,
         diagnostic::{Diagnostic, Severity, render_all},
         document::{Place, Source},
         environment::Environment,
@@ -82,6 +83,30 @@ impl Read {
             host.dismiss();
         }
         self.loaded
+    }
+}
+
+/// Reads a config.py, and writes it as config.toml.
+///
+/// # Errors
+///
+/// All that is wrong with it.
+pub(crate) fn convert(file: &ConfigFile, options: &Options) -> Result<Converted, Vec<Diagnostic>> {
+    let environment = environment();
+    match file.language {
+        Language::Toml => {
+            let source = Arc::new(Source { name: file.path.display().to_string(), text: None });
+            let message = "this is no config.py: it ends with .toml";
+            Err(vec![Diagnostic::error(&Place::file(&source), message)])
+        }
+        Language::Python => {
+            let (loaded, host) = host::start::load(&file.path, options, &environment)?;
+            let logging = loaded.settings.log.governed.unwrap_or_default();
+            let converted =
+                host::start::convert(&file.path, &host.description, &logging, &environment);
+            host.dismiss();
+            converted
+        }
     }
 }
 

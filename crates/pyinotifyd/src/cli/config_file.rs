@@ -35,6 +35,13 @@ pub(crate) struct ConfigFile {
     pub passed_over: Option<PathBuf>,
 }
 
+impl ConfigFile {
+    /// One that was named, which need not exist.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), language: Language::of(path), passed_over: None }
+    }
+}
+
 /// None was named, and there is none at the default places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no configuration: neither {} nor {} exists", DEFAULTS[0], DEFAULTS[1])]
@@ -50,8 +57,7 @@ pub(crate) fn choose(
     exists: impl Fn(&Path) -> bool,
 ) -> Result<ConfigFile, NoConfig> {
     if let Some(path) = named {
-        let language = Language::of(path);
-        return Ok(ConfigFile { path: path.to_owned(), language, passed_over: None });
+        return Ok(ConfigFile::of(path));
     }
     let mut there = DEFAULTS.into_iter().map(PathBuf::from).filter(|it| exists(it));
     let path = there.next().ok_or(NoConfig)?;

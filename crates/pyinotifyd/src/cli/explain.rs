@@ -187,6 +187,7 @@ fn does(does: &Does) -> Value {
         }),
         Does::NoRule => json!({ "rule": null }),
         Does::Refused(error) => json!({ "error": error.to_string() }),
+        Does::Asks { rule } => json!({ "asks": "python", "rule": rule + 1 }),
         Does::Log { message, level } => json!({ "log": text(message), "level": level.name() }),
         Does::Hosted { name } => json!({ "python": &**name }),
     }

@@ -102,6 +102,9 @@ pub(crate) type Lost = Vec<&'static str>;
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) source: Arc<Source>,
+    /// Whether its regular expressions are Python's `re`, which can be asked at run time, and
+    /// nothing else: whether it is a config.py.
+    pub(crate) has_python: bool,
     /// Whether anything at all may have been lost.
     pub(crate) broken: bool,
     pub(crate) lost: Lost,
@@ -334,6 +337,8 @@ pub(crate) struct DocRule {
     pub(crate) action: Maybe<String>,
     pub(crate) src_re: Maybe<String>,
     pub(crate) dst_re: Maybe<String>,
+    /// What Python's `re` has against them, as far as it was asked.
+    pub(crate) fault: Option<DocFault>,
     pub(crate) auto_create: Maybe<bool>,
     pub(crate) overwrite: Maybe<bool>,
     pub(crate) filemode: Maybe<DocMode>,
@@ -341,6 +346,15 @@ pub(crate) struct DocRule {
     pub(crate) user: Maybe<DocAccount>,
     pub(crate) group: Maybe<DocAccount>,
     pub(crate) rec: Maybe<bool>,
+}
+
+/// What Python's `re` has against a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DocFault {
+    /// Whether it is about `dst_re`.
+    pub(crate) in_destination: bool,
+    /// In its words.
+    pub(crate) message: String,
 }
 
 /// A Watch.

@@ -41,6 +41,7 @@ pub(crate) fn lower(
     let mut lower = Lower {
         environment,
         out,
+        has_python: document.has_python,
         broken: document.broken,
         lost: &document.lost,
         names: BTreeMap::new(),
@@ -53,6 +54,8 @@ pub(crate) fn lower(
 struct Lower<'a> {
     environment: &'a Environment,
     out: &'a mut Vec<Diagnostic>,
+    /// See [`Document`].
+    has_python: bool,
     /// See [`Document`].
     broken: bool,
     /// See [`Document`].

@@ -58,11 +58,6 @@ pub(crate) fn is_glob(name: &[u8]) -> bool {
 }
 
 /// A condition of a filter.
-pub(crate) fn regex_matcher(source: &str) -> Result<Matcher, Fault> {
-    pattern(source).map(Matcher::Regex)
-}
-
-/// A condition of a filter.
 pub(crate) fn glob_matcher(source: &str) -> Result<Matcher, Fault> {
     glob(source).map(Matcher::Glob)
 }

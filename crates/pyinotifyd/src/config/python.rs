@@ -13,17 +13,23 @@ use pyinotifyd_core::path::{normalize, shown};
 use super::{
     diagnostic::{Diagnostic, Severity},
     document::{
-        At, DocAccount, DocAction, DocBatch, DocBinding, DocBreaker, DocDuration, DocJob, DocLimit,
-        DocLog, DocMatcher, DocMode, DocOrder, DocProcess, DocRetry, DocRule, DocScheduler,
-        DocSwitch, DocWatch, Document, Lost, Maybe, Place, Source, Spot,
+        At, DocAccount, DocAction, DocBatch, DocBinding, DocBreaker, DocDuration, DocFault, DocJob,
+        DocLimit, DocLog, DocMatcher, DocMode, DocOrder, DocProcess, DocRetry, DocRule,
+        DocScheduler, DocSwitch, DocWatch, Document, Lost, Maybe, Place, Source, Spot,
     },
     environment::Environment,
 };
 use crate::json::Value;
 
 /// How many runs at once, over all schedulers, unless `Pyinotifyd(slots=…)` says. The original
-/// knew no limit; this one keeps a burst from taking every process that the machine has.
-pub(super) const SLOTS: i128 = 1024;
+/// knew no limit; this is the most that can be said. A run in Python is no process, and for a
+/// callable that gets each event there is nothing worse than to wait: events about one path that
+/// wait become one.
+pub(super) const SLOTS: i128 = 65_536;
+
+/// How many commands, or file actions, of a scheduler at once unless it says: that keeps a burst
+/// from taking every process that the machine has.
+const PROCESSES: i128 = 1024;
 
 /// What a config.py is, as its host describes it.
 pub(super) struct Described {
@@ -209,6 +215,7 @@ impl<'a> Reader<'a> {
         }
         Document {
             broken: false,
+            has_python: true,
             // A scheduler that no map names is there for code that asks it, and what has no Watch
             // was told.
             lost: Lost::from(["watch"]),
@@ -296,7 +303,11 @@ impl<'a> Reader<'a> {
             singlejob: self.bool(&thing, "singlejob"),
             busy: self.text(&thing, "busy"),
             // Its own default would be few: the original knew no limit.
-            slots: self.count(&thing, "slots").or_else(|| Some(thing.spot(slots.value))),
+            slots: self.count(&thing, "slots").or_else(|| {
+                let is_hosted = action.get("python").or_else(|| action.get("call")).is_some();
+                let most = if is_hosted { slots.value } else { PROCESSES.min(slots.value) };
+                Some(thing.spot(most))
+            }),
             timeout: self.duration(&thing, "timeout"),
             kill_after: self.duration(&thing, "kill_after"),
             retry: self.retry(&thing),
@@ -350,6 +361,10 @@ impl<'a> Reader<'a> {
             action,
             src_re: self.text(&thing, "src_re"),
             dst_re: dst_re.filter(|_| !deletes),
+            fault: value.get("fault").and_then(|it| {
+                let message = it.get("message")?.text()?;
+                Some(DocFault { in_destination: it.get("in")?.bytes()? == b"dst_re", message })
+            }),
             auto_create: self.bool(&thing, "auto_create"),
             overwrite: self.bool(&thing, "overwrite"),
             filemode: self.mode(&thing, "filemode"),

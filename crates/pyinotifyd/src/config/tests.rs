@@ -1,5 +1,6 @@
 //! What people write, and what they are told.
 
+mod convert;
 mod good;
 mod mistakes;
 mod pages;

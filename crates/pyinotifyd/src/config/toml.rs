@@ -55,6 +55,7 @@ pub(crate) fn parse(source: &Arc<Source>) -> Parsed {
     let (lossy, syntax) = reader.syntax(tree.get_ref(), &errors, &mut broken);
     let mut document = Document {
         source: Arc::clone(source),
+        has_python: false,
         broken: lossy,
         lost: Lost::new(),
         shutdown_timeout: None,
@@ -347,6 +348,7 @@ impl<'a> Reader<'a> {
             action: None,
             src_re: None,
             dst_re: None,
+            fault: None,
             auto_create: None,
             overwrite: None,
             filemode: None,

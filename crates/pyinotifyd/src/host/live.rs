@@ -13,7 +13,12 @@ use std::{
     time::Duration,
 };
 
-use pyinotifyd_core::task::{RunId, RunTask};
+use pyinotifyd_core::{
+    engine::Question,
+    filerule,
+    plan::Action,
+    task::{RunId, RunTask},
+};
 use tokio::{
     net::UnixStream,
     sync::{Notify, mpsc},
@@ -45,6 +50,8 @@ pub(crate) enum Heard {
     Said(Vec<FromHost>),
     /// It has tasks, and does not answer.
     Silent(Duration),
+    /// It has not said in time what the rules of this run match.
+    Overdue(RunId),
     /// It has gone, or said what cannot be understood; `Some` has the words for that.
     Gone(Option<String>),
 }
@@ -130,6 +137,17 @@ impl Outbox {
     pub(crate) fn run(&self, run: RunId, job: u64, task: &RunTask) {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.say(&ToHost::Run(run, job, task));
+    }
+
+    /// Asks what the rules of a run match.
+    pub(crate) fn ask(&self, question: &Question) {
+        let Question { run, plan } = question;
+        let rules = match &plan.scheduler(run.scheduler).action {
+            Action::Rules(rules) => filerule::questions(rules).collect(),
+            Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => Vec::new(),
+        };
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.say(&ToHost::Match(run.id, &rules, &run.tasks));
     }
 
     /// Takes in that a run is not with the host any more.

@@ -23,7 +23,9 @@ use super::{
     wire::{Decoder, Frames, FromHost, Logging, ToHost},
 };
 use crate::{
-    config::{Loaded, PythonFile, diagnostic::Diagnostic, environment::Environment},
+    config::{
+        Loaded, PythonFile, convert::Converted, diagnostic::Diagnostic, environment::Environment,
+    },
     env,
     json::Value,
     log::{Governed, LogSettings},
@@ -170,6 +172,21 @@ pub(crate) fn redescribe(
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     PythonFile::open(&path, environment)?.described(description, &cwd(description), environment)
+}
+
+/// A config.py as config.toml.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub(crate) fn convert(
+    path: &Path,
+    description: &Value,
+    logging: &Governed,
+    environment: &Environment,
+) -> Result<Converted, Vec<Diagnostic>> {
+    let file = PythonFile::open(path, environment)?;
+    Ok(file.converted(description, &cwd(description), logging, environment))
 }
 
 /// Where config.py has left its process: relative paths are below that.

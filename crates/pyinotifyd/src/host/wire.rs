@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt, io::Write};
 
 use pyinotifyd_core::{
     event::{Event, Mask, Origin},
+    filerule::Answers,
     record::Wd,
     task::{OrderKind, RunId, RunTask},
 };
@@ -35,6 +36,8 @@ pub(crate) enum FromHost {
     Refused(Vec<Value>),
     /// A run has ended.
     Ended(RunId, How),
+    /// What the rules of a run match, for each of its tasks; or why that cannot be said.
+    Matched(RunId, Result<Vec<Answers>, String>),
     /// Code asks something of a scheduler.
     Order {
         /// What.
@@ -180,6 +183,18 @@ fn read(word: &str, items: &[Value]) -> Option<FromHost> {
             };
             FromHost::Ended(RunId(run.int()?), how)
         }
+        ("matched", [run, answers, text]) => {
+            let path = |it: &Value| match it {
+                Value::Null => Some(None),
+                it => it.bytes().map(|it| Some(it.to_owned())),
+            };
+            let task = |it: &Value| it.list()?.iter().map(path).collect::<Option<Answers>>();
+            let answers = match answers {
+                Value::Null => Err(maybe(text).unwrap_or_else(|| "failed".to_owned())),
+                it => Ok(it.list()?.iter().map(task).collect::<Option<_>>()?),
+            };
+            FromHost::Matched(RunId(run.int()?), answers)
+        }
         ("order", [kind, scheduler, about, subject]) => FromHost::Order {
             kind: match kind.bytes()? {
                 b"schedule" => OrderKind::Schedule,
@@ -279,6 +294,9 @@ pub(crate) enum ToHost<'a> {
     },
     /// Run a job.
     Run(RunId, u64, &'a RunTask),
+    /// Say what these rules, each a pattern and maybe a substitution, make of the paths of these
+    /// tasks.
+    Match(RunId, &'a [(&'a str, Option<&'a str>)], &'a [RunTask]),
     /// Cancel a run.
     Stop(RunId),
     /// A record for Python's handlers: level, logname, message, seconds since 1970, task.
@@ -315,6 +333,25 @@ impl ToHost<'_> {
                 number(out, format_args!("[\"run\",{},{job},\"{}\",", run.0, task.id));
                 write_event(out, &task.event);
                 number(out, format_args!(",{}]", task.attempt));
+            }
+            Self::Match(run, rules, tasks) => {
+                number(out, format_args!("[\"match\",{},[", run.0));
+                for (at, (src_re, dst_re)) in rules.iter().enumerate() {
+                    out.extend_from_slice(if at == 0 { b"[" } else { b",[" });
+                    json::bytes(out, src_re.as_bytes());
+                    out.push(b',');
+                    match dst_re {
+                        Some(text) => json::bytes(out, text.as_bytes()),
+                        None => out.extend_from_slice(b"null"),
+                    }
+                    out.push(b']');
+                }
+                out.extend_from_slice(b"],[");
+                for (at, task) in tasks.iter().enumerate() {
+                    out.extend_from_slice(if at == 0 { b"" } else { b"," });
+                    json::bytes(out, &task.event.pathname);
+                }
+                out.extend_from_slice(b"]]");
             }
             Self::Stop(run) => number(out, format_args!("[\"stop\",{}]", run.0)),
             Self::Log(level, logname, message, created, task) => {
@@ -461,6 +498,22 @@ mod tests {
                 let task = RunTask { id: TaskId(0), event, attempt };
                 written(&ToHost::Run(RunId(run.int().unwrap()), job.int().unwrap(), &task))
             }
+            ("match", [run, rules, paths]) => {
+                let rules: Vec<_> =
+                    rules.list().unwrap().iter().map(|it| it.list().unwrap()).collect();
+                let rules: Vec<_> =
+                    rules.iter().map(|it| (it[0].text().unwrap(), it[1].text())).collect();
+                let rules: Vec<_> =
+                    rules.iter().map(|(src, dst)| (src.as_str(), dst.as_deref())).collect();
+                let task = |path: &Value| {
+                    let about = [("mask", Value::Int(8)), ("pathname", path.clone())];
+                    let about = about.map(|(name, it)| (name.into(), it));
+                    let event = event(&Value::Map(about.into())).unwrap().into();
+                    RunTask { id: TaskId(0), event, attempt: 1 }
+                };
+                let tasks: Vec<_> = paths.list().unwrap().iter().map(task).collect();
+                written(&ToHost::Match(RunId(run.int().unwrap()), &rules, &tasks))
+            }
             ("stop", [run]) => written(&ToHost::Stop(RunId(run.int().unwrap()))),
             ("log", [level, logname, message, created, task]) => {
                 let task = task.text();
@@ -544,6 +597,7 @@ mod tests {
             "[[\"pong\"]]",
             "[[\"pong\", -1]]",
             "[[\"nothing\"]]",
+            "[[\"matched\", 1, [null], null]]",
             "[",
             "[[\"hello\", {\"protocol\": 2, \"python\": \"3\"}]]",
             "[[\"order\", \"schedule\", \"s\", {\"mask\": 0, \"pathname\": \"/w\"}, null]]",

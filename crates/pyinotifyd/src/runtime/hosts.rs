@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{Fresh, Loop, Source};
 use crate::{
-    action::hosted::{Gone, task_id},
+    action::hosted::{self, Gone, task_id},
     host::{
         live::{Heard, HostId},
         start,
@@ -184,6 +184,7 @@ impl Loop {
                     since.as_secs()
                 );
             }
+            Heard::Overdue(run) => self.actions.hosted.overdue(host, run),
             Heard::Gone(why) => {
                 let Some(Gone { was_current, how, lived }) = self.actions.hosted.gone(host) else {
                     return;
@@ -205,6 +206,15 @@ impl Loop {
         let is_current = self.actions.hosted.current().is_some_and(|it| it.id == host);
         match message {
             FromHost::Ended(run, how) => self.actions.hosted.ended(host, run, how),
+            FromHost::Matched(run, answers) => {
+                match self.actions.hosted.matched(host, run, answers) {
+                    None => (),
+                    Some((question, answers)) if hosted::is_call(run) => {
+                        self.actions.begin_call(question, &answers);
+                    }
+                    Some((question, answers)) => self.handle(Input::Answered(question, answers)),
+                }
+            }
             FromHost::Order { kind, scheduler, event } => self.order(kind, &scheduler, event),
             FromHost::Files { call, scheduler, event, task } => {
                 let plan = Arc::clone(self.engine.plan());
@@ -212,7 +222,7 @@ impl Loop {
                     Some(id) => {
                         let event = placed(&plan, event);
                         let task = RunTask { id: task_id(task.as_deref()), event, attempt: 1 };
-                        self.actions.call((host, call), id, plan.scheduler(id), task);
+                        self.actions.call((host, call), id, &plan, task);
                     }
                     None => self.actions.hosted.reply(host, call, false, "it is not in force"),
                 }

@@ -234,6 +234,82 @@ watches = [Watch("@/w", {"IN_CLOSE_WRITE": [python, shell]})]
 }
 
 #[test]
+fn rules_that_only_python_can_match_are_matched_by_it() {
+    let world = World::new();
+    world.mkdir("moved");
+    let mut daemon = start!(
+        &world,
+        r#"
+rules = [
+    # What the group of a loop holds that matched nothing at last is nobody's business but Python's.
+    FileManagerRule("move", r"^@/w/(?:(a*)|b)*\.x$", r"@/moved/got\1.x"),
+    FileManagerRule("move", r"(?i)^@/w/(Ä.*)$", r"@/moved/\1"),
+    FileManagerRule("delete", r"^@/w/gone"),
+]
+files = FileManagerScheduler(rules)
+old = FileManager(rules)
+
+async def ask(event, task_id):
+    await old.task(event, task_id)
+    logging.getLogger("t").info(f"asked for {event.name}")
+
+watches = [Watch("@/w", {"IN_CLOSE_WRITE": files, "IN_MOVED_TO": ask})]
+"#
+    );
+    for name in ["aab.x", "äb", "gone", "other"] {
+        world.write(&format!("w/{name}"));
+    }
+    fs::write(world.path("äc"), "").unwrap();
+    world.rename("äc", "w/äc");
+    let moved = |to: &str| format!("moved/{to}");
+    wait_all(&mut daemon, &[&moved("got.x"), &moved("äb"), "deleted ", "no rule", "asked for äc"]);
+    daemon.stop();
+    for name in ["got.x", "äb", "äc"] {
+        assert!(world.path("moved").join(name).exists(), "no {name}: {daemon}");
+    }
+    assert!(!world.path("w/gone").exists() && world.path("w/other").exists());
+}
+
+#[test]
+fn rules_that_only_python_can_match_wait_for_it_and_nothing_else_does() {
+    let world = World::new();
+    world.mkdir("moved");
+    let mut daemon = start!(
+        &world,
+        r#"
+async def task(event, task_id):
+    if event.name == "abort":
+        os.abort()
+    while event.name == "spin" and not os.path.exists("@/enough"):
+        pass
+
+python = TaskScheduler(task)
+files = FileManagerScheduler([
+    FileManagerRule("move", r"(?i)^@/w/(ä.*)$", r"@/moved/\1"),
+], timeout=600, retry=5)
+native = FileManagerScheduler(FileManagerRule("delete", r"(?i)^@/w/n.*$"))
+watches = [Watch("@/w", {"IN_CLOSE_WRITE": [python, files], "IN_MOVED_TO": native})]
+"#
+    );
+    world.write("w/spin");
+    daemon.wait(": started for ");
+    let first = world.write("w/Ä1");
+    daemon.wait(&format!(": started for IN_CLOSE_WRITE of {}", first.display()));
+    fs::write(world.path("n"), "").unwrap();
+    world.rename("n", "w/N");
+    daemon.wait("deleted ");
+    assert!(first.exists(), "{daemon}");
+    fs::write(world.path("enough"), "").unwrap();
+    daemon.wait("moved/Ä1");
+    world.write("w/abort");
+    daemon.wait("Python has ended (signal 6)");
+    // Whether it was with the host that ended, or waits for the one to come.
+    world.write("w/Ä2");
+    daemon.wait("moved/Ä2");
+    daemon.stop();
+}
+
+#[test]
 fn a_task_that_does_not_end_in_time_is_cancelled_or_its_host_is_killed() {
     let world = World::new();
     let mut daemon = start!(
@@ -458,7 +534,7 @@ fn a_mistake_is_told_with_its_place_and_the_lines_of_the_users_own_code() {
     let good = check(&world, "pyinotifyd = Pyinotifyd(Watch('/', {'IN_OPEN': print}))", &["-t"]);
     assert_eq!(String::from_utf8_lossy(&good.stdout), "config file ok\n");
     assert_eq!(good.status.code(), Some(0));
-    let mistakes: [(&str, &[&str]); 6] = [
+    let mistakes: [(&str, &[&str]); 9] = [
         ("\nx = (", &["config.py:2", "SyntaxError"]),
         ("def f():\n    1 / 0\nf()", &["config.py:2", "ZeroDivisionError", "line 3, in <module>"]),
         ("sys.exit(5)", &["config.py:1", "sys.exit"]),
@@ -472,6 +548,20 @@ fn a_mistake_is_told_with_its_place_and_the_lines_of_the_users_own_code() {
             &["config.py:1", "negative", "config.py:2", "IN_OPEN"],
         ),
         ("s = ShellScheduler('x', dleay=1)", &["config.py:1", "delay"]),
+        (
+            "\ns = FileManagerScheduler(Rule('move', r'^/\\p{L}', '/y'))\npyinotifyd = \
+          Pyinotifyd(Watch('/', {'IN_OPEN': s}))",
+            &["config.py:2", "this pattern is wrong", "bad escape \\p"],
+        ),
+        (
+            "\ns = FileManagerScheduler(Rule('move', '(?i)^/ä', r'/\\g<x>'))\npyinotifyd = \
+          Pyinotifyd(Watch('/', {'IN_OPEN': s}))",
+            &["config.py:2", "this destination is wrong", "no group `x`"],
+        ),
+        (
+            "\npyinotifyd = Pyinotifyd(Watch('/', {'IN_OPEN': print}, exclude_filter=['(?i)ä']))",
+            &["config.py:2", "only Python itself can match it"],
+        ),
     ];
     for (config, parts) in mistakes {
         let refused = check(&world, config, &["-t"]);

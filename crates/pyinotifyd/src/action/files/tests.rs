@@ -14,7 +14,7 @@ use std::{
 
 use pyinotifyd_core::{
     event::{Event, EventType, Mask, Origin},
-    filerule::{self, FileRule},
+    filerule::{self, FileRule, Matching},
     path::shown,
     pattern::{Pattern, Substitution},
     plan::SchedulerId,
@@ -87,8 +87,10 @@ impl World {
         let dst_re = Substitution::parse(&dst_re, &src_re).unwrap();
         FileRule {
             action,
-            src_re,
-            dst_re: (action != FileAction::Delete).then_some(dst_re),
+            matching: Matching::Own {
+                src_re,
+                dst_re: (action != FileAction::Delete).then_some(dst_re),
+            },
             auto_create: false,
             overwrite: false,
             rec: false,
@@ -121,7 +123,8 @@ impl World {
     fn start(&mut self, rules: &[FileRule], paths: &[&Path]) -> RunId {
         self.next += 1;
         let tasks: Vec<_> = (1..).zip(paths).map(|(id, path)| self.task(id, path)).collect();
-        let plans = tasks.iter().map(|it| filerule::plan(rules, &it.event.pathname)).collect();
+        let plan = |it: &RunTask| filerule::plan(rules, &it.event.pathname, &[]);
+        let plans = tasks.iter().map(plan).collect();
         let run = Run { id: RunId(self.next), scheduler: SchedulerId(0), tasks };
         self.files.start(run, &"sched".into(), plans);
         RunId(self.next)
@@ -202,9 +205,11 @@ fn each_action_does_and_says_what_it_is_for() {
 #[test]
 fn the_first_rule_wins_and_without_one_nothing_is_done() {
     let mut world = World::new();
-    let rule = |action, src_re: &str| {
-        let src_re = format!("^{}/{src_re}", world.src.display());
-        FileRule { src_re: Pattern::new(&src_re).unwrap(), ..world.rule(action) }
+    let rule = |action, pattern: &str| {
+        let mut rule = world.rule(action);
+        let Matching::Own { src_re, .. } = &mut rule.matching else { unreachable!() };
+        *src_re = Pattern::new(&format!("^{}/{pattern}", world.src.display())).unwrap();
+        rule
     };
     let delete = rule(FileAction::Delete, r".*\.tmp");
     let rules = [delete, rule(FileAction::Move, r"(.*)\.(?:tmp|mv)$")];
@@ -373,8 +378,9 @@ fn links_are_followed_only_in_the_paths_of_the_watch_and_of_the_rule() {
 fn a_rule_that_cannot_apply_is_refused_at_once() {
     let mut world = World::new();
     let path = world.write("a");
-    let dst_re = Substitution::parse("relative", &world.rule(FileAction::Move).src_re).unwrap();
-    let rule = FileRule { dst_re: Some(dst_re), ..world.rule(FileAction::Move) };
+    let mut rule = world.rule(FileAction::Move);
+    let Matching::Own { src_re, dst_re } = &mut rule.matching else { unreachable!() };
+    *dst_re = Some(Substitution::parse("relative", src_re).unwrap());
     world.start(&[rule], &[&path]);
     let (_, outcome) = world.ended.try_recv().expect("no thread is needed for that");
     assert_eq!(
@@ -388,7 +394,7 @@ fn only_what_may_pass_is_tried_again() {
     let world = World::new();
     let rule = world.rule(FileAction::Move);
     let path = world.src.join("a");
-    let plan = filerule::plan(&[rule], path.as_os_str().as_bytes()).unwrap().unwrap();
+    let plan = filerule::plan(&[rule], path.as_os_str().as_bytes(), &[]).unwrap().unwrap();
     let outcome = |kind, errno| {
         let error = FileError { kind, call: "write", path: b"/d\n".to_vec(), errno };
         outcome(&plan, false, Err(error))
@@ -473,7 +479,7 @@ fn what_is_stopped_before_it_begins_is_not_begun() {
     let world = World::new();
     let path = world.write("a");
     let task = world.task(1, &path);
-    let plan = filerule::plan(&[world.rule(FileAction::Delete)], &task.event.pathname);
+    let plan = filerule::plan(&[world.rule(FileAction::Delete)], &task.event.pathname, &[]);
     assert_eq!(apply(&plan, &task, false, &AtomicBool::new(true)), Outcome::Stopped);
     assert!(path.exists());
     world.files.stop(RunId(99));

@@ -1,14 +1,45 @@
 //! A rule of the file manager.
 
-use pyinotifyd_core::filerule::{FileAction, FileRule};
+use pyinotifyd_core::{
+    filerule::{FileAction, FileRule, Matching},
+    pattern::{Pattern, Substitution},
+};
 
 use super::{Lower, values::narrow};
 use crate::config::{
     diagnostic::Diagnostic,
-    document::{DocRule, Spot},
+    document::{DocFault, DocRule, Spot},
     keys::{FILE_ACTIONS, RuleKey},
-    parts,
+    parts::{self, Fault},
 };
+
+/// What is wrong with a pattern, or with its destination.
+struct Refused<'a> {
+    in_destination: bool,
+    about: &'a Spot<String>,
+    fault: Fault,
+}
+
+/// Both, as they are understood here.
+fn own<'a>(
+    src: &'a Spot<String>,
+    dst: Option<&'a Spot<String>>,
+) -> Result<(Pattern, Option<Substitution>), Refused<'a>> {
+    let src_re = parts::pattern(&src.value).map_err(|fault| Refused {
+        in_destination: false,
+        about: src,
+        fault,
+    })?;
+    let dst_re = dst.map(|about| {
+        parts::substitution(&about.value, &src_re).map_err(|fault| Refused {
+            in_destination: true,
+            about,
+            fault,
+        })
+    });
+    let dst_re = dst_re.transpose()?;
+    Ok((src_re, dst_re))
+}
 
 impl Lower<'_> {
     pub(super) fn rule(&mut self, doc: &DocRule) -> Option<FileRule> {
@@ -21,11 +52,6 @@ impl Lower<'_> {
                     .hint("write action = \"move\", \"copy\" or \"delete\""),
             );
         }
-        let src_re = doc.src_re.as_ref().and_then(|spot| {
-            parts::pattern(&spot.value)
-                .map_err(|fault| self.fault("this pattern", &spot.place, &spot.value, fault))
-                .ok()
-        });
         if doc.src_re.is_none() {
             self.report_missing(
                 doc.lost.contains(&"src_re"),
@@ -52,14 +78,12 @@ impl Lower<'_> {
             }
             (_, Some(spot)) => {
                 self.destination(spot);
-                src_re.as_ref().and_then(|pattern| {
-                    parts::substitution(&spot.value, pattern)
-                        .map_err(|it| self.fault("this destination", &spot.place, &spot.value, it))
-                        .ok()
-                })
+                Some(spot)
             }
             (_, None) => None,
         };
+        let matching =
+            doc.src_re.as_ref().and_then(|it| self.matching(it, dst_re, doc.fault.as_ref()));
         let filemode = self.mode(&doc.filemode, 0o7777);
         if let (Some(mode), Some(spot)) = (filemode, &doc.filemode)
             && mode & 0o6000 != 0
@@ -83,8 +107,7 @@ impl Lower<'_> {
         let group = doc.group.as_ref().and_then(|spot| self.group(spot));
         Some(FileRule {
             action: action?,
-            src_re: src_re?,
-            dst_re,
+            matching: matching?,
             auto_create: Self::flag(&doc.auto_create, RuleKey::AutoCreate),
             overwrite: Self::flag(&doc.overwrite, RuleKey::Overwrite),
             rec: Self::flag(&doc.rec, RuleKey::Rec),
@@ -93,6 +116,39 @@ impl Lower<'_> {
             user,
             group,
         })
+    }
+
+    /// What matches, and where to. In a config.py it is Python that says what is right; what it
+    /// takes and nobody here surely understands in the same way is left to it.
+    fn matching(
+        &mut self,
+        src: &Spot<String>,
+        dst: Option<&Spot<String>>,
+        fault: Option<&DocFault>,
+    ) -> Option<Matching> {
+        let refused = match (own(src, dst), fault) {
+            (Ok((src_re, dst_re)), None) if !self.has_python || src_re.same_as_python() => {
+                return Some(Matching::Own { src_re, dst_re });
+            }
+            (Err(refused), None) if !self.has_python => refused,
+            (Ok(_) | Err(_), None) => {
+                let dst_re = dst.map(|it| it.value.as_str().into());
+                return Some(Matching::Python { src_re: src.value.as_str().into(), dst_re });
+            }
+            // Of the same mistake, ours has the place.
+            (Err(refused), Some(fault)) if refused.in_destination == fault.in_destination => {
+                refused
+            }
+            (Ok(_) | Err(_), Some(DocFault { in_destination, message })) => Refused {
+                in_destination: *in_destination,
+                about: dst.filter(|_| *in_destination).unwrap_or(src),
+                fault: Fault { message: message.clone(), at: None, hint: None },
+            },
+        };
+        let Refused { in_destination, about, fault } = refused;
+        let what = if in_destination { "this destination" } else { "this pattern" };
+        self.fault(what, &about.place, &about.value, fault);
+        None
     }
 
     /// A destination that begins with a group is as absolute as what the group matches, which

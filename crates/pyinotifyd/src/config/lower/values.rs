@@ -292,7 +292,7 @@ impl Lower<'_> {
         let mut out = Vec::new();
         for spot in spots {
             match &spot.value {
-                DocMatcher::Regex(text) => match parts::regex_matcher(text) {
+                DocMatcher::Regex(text) => match self.regex_matcher(text) {
                     Ok(matcher) => out.push(matcher),
                     Err(fault) => self.fault("this pattern", &spot.place, text, fault),
                 },
@@ -307,6 +307,21 @@ impl Lower<'_> {
             }
         }
         out
+    }
+
+    /// A regular expression of a filter. Which directories are watched, and which events are for
+    /// whom, is decided here and now, so there is nobody to ask what Python would match.
+    fn regex_matcher(&self, text: &str) -> Result<Matcher, Fault> {
+        let pattern = parts::pattern(text)?;
+        if self.has_python && !pattern.matches_as_python() {
+            return Err(Fault {
+                message: "only Python itself can match it, and a filter cannot wait for that"
+                    .into(),
+                at: None,
+                hint: Some("write it in another way, or look at the path in the task".into()),
+            });
+        }
+        Ok(Matcher::Regex(pattern))
     }
 
     /// One regular expression a line. A line that begins with `#` is a comment, as in the
@@ -334,7 +349,7 @@ impl Lower<'_> {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            match parts::regex_matcher(line) {
+            match self.regex_matcher(line) {
                 Ok(matcher) => out.push(matcher),
                 Err(fault) => {
                     let span = match fault.at {

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use pyinotifyd_core::{
     event::EventType,
+    filerule::Matching,
     filter::Matcher,
     plan::{
         Action, BatchInput, Binding, Breaker, Busy, Level, NamePattern, Output, Plan, Ready,
@@ -54,7 +55,7 @@ fn the_example_means_what_it_says() {
     let Action::Rules(rules) = &archive.action else { panic!("{:?}", archive.action) };
     assert_eq!((rules[0].filemode, rules[0].dirmode), (Some(0o644), Some(0o755)));
     assert!(rules[0].auto_create && !rules[0].overwrite && !rules[0].rec);
-    assert!(rules[0].dst_re.is_some());
+    assert!(matches!(rules[0].matching, Matching::Own { dst_re: Some(_), .. }));
     assert_eq!(notify.slots.get(), 8);
     assert_eq!(notify.timeout, Some(Duration::from_secs(120)));
     assert!(matches!(notify.action, Action::Shell(_)));
