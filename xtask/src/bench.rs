@@ -64,7 +64,7 @@ const CASES: [Case; 11] = [
     Case {
         name: "move",
         about: "a file moved by a rule",
-        measure: |bench| bench.beside("rename", 20_000, 500, "rename", daemon::moves),
+        measure: |bench| bench.beside("move", 20_000, 500, "read-and-rename", daemon::moves),
     },
     Case {
         name: "rename",

@@ -1,9 +1,10 @@
 //! Reading inotify, and nothing else.
 
 use std::{
+    ffi::OsStr,
     fs,
     mem::MaybeUninit,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -11,7 +12,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::inotify::{CreateFlags, WatchFlags, add_watch, init},
+    fs::inotify::{CreateFlags, ReadFlags, WatchFlags, add_watch, init},
     io::{Errno, read},
     time::ClockId,
 };
@@ -71,6 +72,36 @@ pub(crate) fn live(count: u64) -> Result<(), Fault> {
         writing.join().expect("the writer does not panic")?;
         figure("live", micros_each(time, events), "µs-CPU/event");
         figure("events", events as f64, "events");
+        Ok(())
+    })
+}
+
+/// Renames each file into another directory once its event has been read, while they are made.
+pub(crate) fn moves(count: u64) -> Result<(), Fault> {
+    let folder = tempfile::tempdir()?;
+    let (from, to) = (folder.path().join("in"), folder.path().join("out"));
+    fs::create_dir(&from)?;
+    fs::create_dir(&to)?;
+    let inotify = init(CreateFlags::CLOEXEC)?;
+    add_watch(&inotify, &from, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_FROM)?;
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| -> Result<(), std::io::Error> {
+            (0..count).try_for_each(|it| fs::File::create(from.join(it.to_string())).map(drop))
+        });
+        let start = clock(ClockId::ThreadCPUTime);
+        let (mut moved, mut buffer) = (0, buffer());
+        let mut reader = rustix::fs::inotify::Reader::new(&inotify, &mut buffer);
+        while moved < count {
+            let event = reader.next()?;
+            let name = event.file_name().map(|it| OsStr::from_bytes(it.to_bytes()));
+            if let (Some(name), true) = (name, event.events().contains(ReadFlags::CLOSE_WRITE)) {
+                fs::rename(from.join(name), to.join(name))?;
+                moved += 1;
+            }
+        }
+        let time = clock(ClockId::ThreadCPUTime).saturating_sub(start);
+        writing.join().expect("the writer does not panic")?;
+        figure("read-and-rename", micros_each(time, moved), "µs-CPU/file");
         Ok(())
     })
 }

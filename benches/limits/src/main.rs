@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match args.first().map(String::as_str) {
         Some("drain") => events::drain(size.unwrap_or(16_000)),
         Some("live") => events::live(size.unwrap_or(200_000)),
+        Some("move") => events::moves(size.unwrap_or(20_000)),
         Some("walk") => files::walk(size.unwrap_or(20_000)),
         Some("rename") => files::rename(size.unwrap_or(100_000)),
         Some("copy") => files::copy(size.unwrap_or(256 << 20)),
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Some(processes::STAMP) => processes::stamp(args.get(1).map(String::as_str)),
         Some(processes::NOTHING) => Ok(()),
         Some(_) | None => {
-            eprintln!("limits drain|live|walk|rename|copy|spawn|latency [SIZE]");
+            eprintln!("limits drain|live|move|walk|rename|copy|spawn|latency [SIZE]");
             return ExitCode::from(2);
         }
     };

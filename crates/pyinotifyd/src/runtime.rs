@@ -337,18 +337,21 @@ impl Loop {
     }
 
     /// Hands over this end of a run and all others that are known by now: a slot that is free again
-    /// does not wait for the next turn.
+    /// does not wait for the next turn, and one barrier tells for all of them when the records of
+    /// what they did have been read.
     fn ended(&mut self, run: RunId, outcome: Outcome) {
         self.one_ended(run, outcome);
         for _ in 0..self.ended.len() {
             let Ok((run, outcome)) = self.ended.try_recv() else { break };
             self.one_ended(run, outcome);
         }
+        self.carry_out();
     }
 
     fn one_ended(&mut self, run: RunId, outcome: Outcome) {
         if !self.actions.hosted.answer(run, &outcome) {
-            self.handle(Input::Ended(run, outcome));
+            let now = self.now();
+            self.engine.handle(now, Input::Ended(run, outcome));
         }
     }
 

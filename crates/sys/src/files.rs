@@ -122,6 +122,11 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// Whether something of this type gets another owner or mode than it had.
+    fn changes_look_of(&self, kind: FileType) -> bool {
+        self.mode(kind).is_some() || self.user.is_some() || self.group.is_some()
+    }
+
     /// Whether files get another owner or mode than they had.
     fn changes_look(&self) -> bool {
         self.filemode.is_some() || self.user.is_some() || self.group.is_some()

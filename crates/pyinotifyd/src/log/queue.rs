@@ -27,6 +27,10 @@ use super::{
 /// full, each time, and how often.
 const PATIENCE: (Duration, u32) = (Duration::from_millis(20), 50);
 
+/// How long the thread rests once it has written. Lines come in bursts, and waking a thread costs
+/// who logs more than the line does: what comes meanwhile wakes nobody.
+const REST: Duration = Duration::from_millis(1);
+
 /// Where a line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
@@ -64,6 +68,8 @@ struct State {
     asleep: bool,
     /// Where syslog is; `None`: nowhere.
     syslog: Option<Syslog>,
+    /// How many wait until all is written.
+    flushing: u32,
     /// No more will come: the thread ends.
     closed: bool,
 }
@@ -144,10 +150,14 @@ impl Queue {
     pub(crate) fn flush(&self, at_most: Duration) -> bool {
         let end = Instant::now() + at_most;
         let mut state = self.shared.lock();
-        while !(state.asleep && state.batch.ends.is_empty()) {
+        state.flushing += 1;
+        self.shared.filled.notify_one();
+        loop {
+            let written = state.asleep && state.batch.ends.is_empty();
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
+            if written || left.is_zero() {
+                state.flushing -= 1;
+                return written;
             }
             state = self
                 .shared
@@ -156,7 +166,6 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        true
     }
 }
 
@@ -171,6 +180,17 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code of others runs under this lock, so it is whole even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits a moment, unless somebody waits for the last line.
+    fn rest(&self) {
+        let state = self.lock();
+        // What fills the queue does not notify: the thread does not count as asleep.
+        let hurried = |it: &mut State| !it.closed && it.flushing == 0;
+        let _ = self
+            .filled
+            .wait_timeout_while(state, REST, hurried)
+            .unwrap_or_else(PoisonError::into_inner);
     }
 
     fn run(&self, mut writer: Writer) {
@@ -193,6 +213,7 @@ impl Shared {
             writer.write(&batch);
             batch.clear();
             writer.tell(dropped);
+            self.rest();
         }
     }
 }

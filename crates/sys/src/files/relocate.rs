@@ -92,9 +92,13 @@ fn rename(
     options: &Options<'_>,
 ) -> Result<bool, FileError> {
     let is_dir = entry.facts.is_dir();
-    // So that a file is not dressed in vain; the rename looks again.
-    let there =
-        admit(target, is_dir, options.overwrite).map_err(|errno| publish_error(target, errno))?;
+    // So that a file is not dressed in vain; the rename looks again. (Where there is nothing to dress
+    // and nothing to overwrite, that is look enough.)
+    let there = if options.overwrite || options.changes_look_of(entry.facts.kind) {
+        admit(target, is_dir, options.overwrite).map_err(|errno| publish_error(target, errno))?
+    } else {
+        None
+    };
     let dressed = Dressed::dress(source, entry, options)?;
     if there.is_some_and(|there| there.ident() == entry.facts.ident()) {
         // Two names of one file: rename(2) would leave both, and call it done.
