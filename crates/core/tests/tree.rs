@@ -327,7 +327,7 @@ fn not_told_of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Vec<String> {
 #[test]
 fn what_was_once_lost_is_told_of() {
     use Op::{Ask, Mkdir, Read, Rename, Touch, Walk};
-    let histories: [&[Op]; 3] = [
+    let histories: [&[Op]; 4] = [
         &[
             Mkdir(1, 2),
             Mkdir(2, 0),
@@ -376,6 +376,22 @@ fn what_was_once_lost_is_told_of() {
             Ask,
             Walk(0),
             Rename(6, 2, 6, 0),
+        ],
+        &[
+            Mkdir(1, 3),
+            Mkdir(2, 2),
+            Read,
+            Ask,
+            Walk(0),
+            Walk(0),
+            Walk(0),
+            Ask,
+            Walk(0),
+            Walk(0),
+            Mkdir(3, 0),
+            Rename(6, 3, 6, 0),
+            Walk(0),
+            Rename(2, 2, 1, 3),
         ],
     ];
     for (number, ops) in histories.iter().enumerate() {

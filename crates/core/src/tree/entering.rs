@@ -276,7 +276,7 @@ impl Tree {
             }
             (None, here) => {
                 if let Some(here) = here {
-                    self.forget(here);
+                    self.give_way(here, todo.why);
                 }
                 match todo.why {
                     Why::Arrived(arrival) => {

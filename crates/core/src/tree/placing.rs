@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DEPARTURES, Departure, NodeId, Notice, Todo, Tree, Why};
+use super::{DEPARTURES, Departure, NodeId, Notice, Otherwise, Todo, Tree, Why};
 use crate::scope::{Arrival, SpotsId};
 
 impl Tree {
@@ -34,7 +34,7 @@ impl Tree {
         // In no place for a moment; should the victim be above it, it stays.
         self.nodes.unlink(node);
         if let Some(victim) = self.nodes.child(parent, &todo.name) {
-            self.forget(victim);
+            self.give_way(victim, todo.why);
         }
         let spots = self.child_spots(parent, &todo.name, node);
         if spots == SpotsId::NONE {
@@ -44,6 +44,17 @@ impl Tree {
         self.nodes[node].state.doubtful = false;
         self.put(node, parent, &todo.name, spots);
         self.epochs.set_source(parent, &todo.name, src);
+    }
+
+    /// Something else was found where a node stands.
+    pub(super) fn give_way(&mut self, node: NodeId, why: Why) {
+        match why {
+            // It has not gone: its records, and those of what was in it, are still to come.
+            Why::Confirm(Otherwise::Left(cookie)) if self.departure(cookie).is_some() => {
+                self.depart(node, cookie);
+            }
+            Why::Confirm(_) | Why::Arrived(_) | Why::Refresh | Why::Resync => self.forget(node),
+        }
     }
 
     pub(super) fn put(&mut self, node: NodeId, parent: NodeId, name: &[u8], spots: SpotsId) {
