@@ -53,7 +53,11 @@ impl Tree {
             Why::Confirm(Otherwise::Left(cookie)) if self.departure(cookie).is_some() => {
                 self.depart(node, cookie);
             }
-            Why::Confirm(_) | Why::Arrived(_) | Why::Refresh | Why::Resync => self.forget(node),
+            // Records of where it went may have been lost: it may be met there.
+            _ if self.memory.lost_since.is_some() => self.depart_unseen(node),
+            Why::Confirm(_) | Why::Arrived(_) | Why::Refresh | Why::Resync | Why::Probe => {
+                self.forget(node);
+            }
         }
     }
 
