@@ -46,7 +46,7 @@ fn commits(writer: &Writer, replies: &mpsc::Receiver<Reply>) {
         for number in 0..500 {
             writer.say(Say::Task(task(u128::from(number))));
             writer.say(Say::Sync(number));
-            wait(replies, |reply| *reply == Reply::Committed(number));
+            wait(writer, replies, |reply| *reply == Reply::Committed(number));
         }
     });
 }
@@ -57,7 +57,7 @@ fn tasks(writer: &Writer, replies: &mpsc::Receiver<Reply>) {
             writer.say(Say::Task(task(u128::from(number))));
             writer.say(Say::Sync(number));
         }
-        wait(replies, |reply| *reply == Reply::Committed(99_999));
+        wait(writer, replies, |reply| *reply == Reply::Committed(99_999));
     });
 }
 
@@ -70,7 +70,7 @@ fn joins(writer: &Writer, replies: &mpsc::Receiver<Reply>, what: &str, first: u6
             writer.say(Say::Join { ticket, identity, listed, baseline: true });
         }
         for _ in 0..COUNT {
-            wait(replies, |reply| matches!(reply, Reply::Joined { .. }));
+            wait(writer, replies, |reply| matches!(reply, Reply::Joined { .. }));
         }
     });
 }
@@ -91,8 +91,15 @@ fn touches(writer: &Writer, replies: &mpsc::Receiver<Reply>, dir: &std::path::Pa
     });
 }
 
-fn wait(replies: &mpsc::Receiver<Reply>, is_it: impl Fn(&Reply) -> bool) {
-    while !is_it(&replies.recv().expect("the thread lives")) {}
+/// Waits for a reply, and lets all fences pass at once.
+fn wait(writer: &Writer, replies: &mpsc::Receiver<Reply>, is_it: impl Fn(&Reply) -> bool) {
+    loop {
+        match replies.recv().expect("the thread lives") {
+            Reply::WantFence(number) => writer.say(Say::Passed(number)),
+            reply if is_it(&reply) => return,
+            Reply::Committed(_) | Reply::Joined { .. } | Reply::Trouble(_) => (),
+        }
+    }
 }
 
 fn show(what: &str, count: u64, work: impl FnOnce()) {

@@ -27,7 +27,8 @@
 //! [`Say::Passed`], and what it said before of those events is ahead of that in this queue. Then
 //! the states are written, but for the names that something happened to meanwhile: they wait for
 //! the next round. A whole directory that is written as it was listed (the *baseline*) is read
-//! before its events are handled, too, and its rows count from the next fence on.
+//! before its events are handled, too, and its rows count from the next fence on. When events were
+//! lost there are no rounds, until everything has been compared with the index ([`Say::Lost`]).
 //!
 //! When the disk is full, nothing is given up: what is not written is kept in order and tried
 //! again, and a reserve of space (the *ballast*) is set free for it. When the disk fails otherwise,
@@ -107,11 +108,16 @@ pub enum Say {
     Gone(IndexId),
     /// Everything that was in the kernel's queue at that [`Reply::WantFence`] is handled.
     Passed(u64),
+    /// The kernel's queue has overflowed. An open round is void, since its fence says nothing any
+    /// more, and none begins until [`Say::Reconciled`]: a state whose event was lost must not get
+    /// into the index before it was compared with it.
+    Lost,
     /// Answered by [`Reply::Committed`] when everything that was said before is on the disk.
     Sync(u64),
     /// What the Watches cover, in whatever words; given back by [`Kept::coverage`].
     Covers(Vec<u8>),
-    /// All directories that are watched have been joined: others are forgotten.
+    /// All directories that are watched have been joined since the store was opened: others are
+    /// forgotten. Said again after [`Say::Lost`], when all have been joined again.
     Reconciled,
     /// Nothing more will be said.
     Stop,

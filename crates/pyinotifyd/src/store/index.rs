@@ -56,6 +56,8 @@ pub(super) struct Index {
     generation: i64,
     /// Directories whose baseline does not count yet.
     unconfirmed: BTreeMap<IndexId, i64>,
+    /// Events were lost, and what they were about has not been compared yet.
+    suspended: bool,
     /// Touches that found no room.
     forgotten: u64,
     bound: usize,
@@ -89,6 +91,7 @@ impl Index {
             begun: 0,
             generation: confirmed + 1,
             unconfirmed: BTreeMap::new(),
+            suspended: false,
             forgotten: 0,
             bound: BOUND,
         }
@@ -106,13 +109,31 @@ impl Index {
         if let Some(round) = &mut self.round {
             round.seen.remove(&key);
         }
+        self.remember(key, path);
+        self.unconfirmed.contains_key(&dir)
+    }
+
+    fn remember(&mut self, key: Key, path: Vec<u8>) {
         if self.dirty.len() < self.bound || self.dirty.contains_key(&key) {
             self.dirty.insert(key, place);
         } else {
             // Its row, if there is one, stays stale. That is no lie: it may be told again.
             self.forgotten += 1;
         }
-        self.unconfirmed.contains_key(&dir)
+    }
+
+    /// Events were lost: the open round may have seen what they were about, and so would the next
+    /// ones, until [`Index::resume`].
+    pub(super) fn suspend(&mut self) {
+        self.suspended = true;
+        for (key, (path, _)) in self.round.take().map(|it| it.seen).unwrap_or_default() {
+            self.remember(key, path);
+        }
+    }
+
+    /// Everything has been compared.
+    pub(super) fn resume(&mut self) {
+        self.suspended = false;
     }
 
     /// A directory is gone, and so are its names.
@@ -140,12 +161,12 @@ impl Index {
 
     /// Whether a round has something to do and may begin.
     pub(super) fn wants_round(&self) -> bool {
-        self.round.is_none() && (!self.dirty.is_empty() || !self.unconfirmed.is_empty())
+        self.is_idle() && (!self.dirty.is_empty() || !self.unconfirmed.is_empty())
     }
 
     /// Whether a round may begin.
     pub(super) fn is_idle(&self) -> bool {
-        self.round.is_none()
+        self.round.is_none() && !self.suspended
     }
 
     /// Begins a round: looks at the names whose turn it is. `None`: there is nothing to put a fence
@@ -155,7 +176,7 @@ impl Index {
         wanted: bool,
         mut look: impl FnMut(&Place) -> Looked,
     ) -> Option<u64> {
-        assert!(self.round.is_none(), "one round at a time");
+        assert!(self.is_idle(), "one round at a time, and none in doubt");
         let mut seen = BTreeMap::new();
         for key in self.turn() {
             let Some(place) = self.dirty.remove(&key) else { continue };
@@ -234,6 +255,7 @@ impl Index {
     pub(super) fn verify_invariants(&self) {
         assert!(self.dirty.len() <= self.bound);
         if let Some(round) = &self.round {
+            assert!(!self.suspended);
             assert_eq!(round.number, self.begun);
             assert!(round.generation < self.generation);
             assert!(
@@ -322,6 +344,21 @@ mod tests {
         assert_eq!((confirmed.generation, confirmed.all), (5, false));
         assert!(!index.touch(DIR, b"x"[..].into(), at(b"x")));
         assert!(index.touch(late, b"x"[..].into(), at(b"x")));
+    }
+
+    #[test]
+    fn when_events_were_lost_a_round_is_void_and_none_begins_until_all_is_compared() {
+        let mut index = Index::new(0);
+        touch(&mut index, "a");
+        index.begin(false, all);
+        index.suspend();
+        index.verify_invariants();
+        touch(&mut index, "b");
+        assert_eq!(index.passed(1), None);
+        assert!(!index.wants_round());
+        index.resume();
+        assert_eq!(index.begin(false, all), Some(2));
+        assert_eq!(names(index.passed(2)), ["a", "b"]);
     }
 
     #[test]

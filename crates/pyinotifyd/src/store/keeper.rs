@@ -168,10 +168,12 @@ impl Keeper {
                 ops.push(Op::Gone(dir));
             }
             Say::Passed(number) => self.passed(number),
+            Say::Lost => self.index.suspend(),
             Say::Sync(number) => ops.push(Op::Reply(Reply::Committed(number))),
             Say::Covers(coverage) => ops.push(Op::Covers(coverage)),
             Say::Reconciled => {
                 self.reconciled = true;
+                self.index.resume();
                 ops.push(Op::Reconciled);
             }
             Say::Stop => {

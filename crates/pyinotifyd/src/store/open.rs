@@ -357,6 +357,8 @@ fn configure(connection: &Connection, path: &Path) -> Result<(), Bad> {
     connection.pragma_update(None, "synchronous", "full")?;
     // The thread does so itself, to hear of errors.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // After a first start with a large tree it need not stay that large.
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;

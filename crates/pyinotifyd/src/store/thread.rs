@@ -133,6 +133,7 @@ impl Queue {
             | Say::Touch { .. }
             | Say::Gone(_)
             | Say::Passed(_)
+            | Say::Lost
             | Say::Covers(_)
             | Say::Reconciled => false,
         };

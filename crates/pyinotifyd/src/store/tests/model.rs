@@ -27,6 +27,8 @@ enum Op {
     Crash,
     /// It ends and starts again.
     Restart,
+    /// The kernel's queue overflows: the daemon hears of that, and compares all anew.
+    Overflow,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -38,6 +40,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0..NAMES).prop_map(Op::End),
         1 => Just(Op::Crash),
         1 => Just(Op::Restart),
+        1 => Just(Op::Overflow),
     ];
     prop::collection::vec(op, 1..60)
 }
@@ -117,6 +120,12 @@ impl World {
         self.index = joined.index;
         let known = joined.known.unwrap_or(listed);
         self.bench = Some(bench);
+        self.compare(&known);
+        self.bench.as_mut().unwrap().say([Say::Reconciled]);
+    }
+
+    /// Takes what differs from the index as if the kernel had told of it.
+    fn compare(&mut self, known: &[Seen]) {
         for name in 0..NAMES {
             let was = known.iter().find(|it| *it.name == *format!("f{name}").as_bytes());
             let is = self.state_of(name);
@@ -125,7 +134,6 @@ impl World {
                 self.queue.push_back(Told::Changed(name, change));
             }
         }
-        self.bench.as_mut().unwrap().say([Say::Reconciled]);
     }
 
     fn listed(&self) -> Vec<Seen> {
@@ -177,6 +185,16 @@ impl World {
                 bench.say(std::mem::take(&mut self.said));
                 drop(self.bench.take().unwrap().reopened());
                 self.start();
+            }
+            Op::Overflow => {
+                // Fences are lost as well.
+                self.queue.clear();
+                let bench = self.bench.as_mut().unwrap();
+                self.said.push(Say::Lost);
+                bench.say(std::mem::take(&mut self.said));
+                let known = bench.join(DIR, vec![], false).known.unwrap();
+                self.compare(&known);
+                self.said.push(Say::Reconciled);
             }
         }
     }

@@ -100,6 +100,19 @@ fn a_fence_of_no_round_confirms_nothing() {
 }
 
 #[test]
+fn what_was_lost_is_not_in_the_index_before_it_was_compared() {
+    let mut world = world();
+    world.write("a", "1");
+    world.touch("a");
+    assert_eq!(world.bench.say([Say::Lost, Say::Passed(1)]), []);
+    assert_eq!(world.touch("a"), []);
+    assert_eq!(world.known(), [""; 0]);
+    assert_eq!(world.bench.say([Say::Reconciled]), [Reply::WantFence(2)]);
+    world.bench.say([Say::Passed(2)]);
+    assert_eq!(world.known(), ["a"]);
+}
+
+#[test]
 fn a_name_that_may_change_without_showing_waits() {
     let place = place();
     let file = place.path().join("a");
