@@ -82,7 +82,8 @@ pub(super) fn delete_task(connection: &Connection, id: TaskId) -> rusqlite::Resu
 
 /// All tasks, by id.
 pub(super) fn read_tasks(connection: &Connection) -> Result<Vec<TaskRow>, Fault> {
-    let mut statement = connection.prepare("SELECT * FROM task ORDER BY id")?;
+    // In the order in which they lie in the file, which is not that of their ids.
+    let mut statement = connection.prepare("SELECT * FROM task")?;
     let mut rows = statement.query([])?;
     // There are few schedulers and many tasks.
     let mut schedulers = HashMap::new();
@@ -90,6 +91,7 @@ pub(super) fn read_tasks(connection: &Connection) -> Result<Vec<TaskRow>, Fault>
     while let Some(row) = rows.next()? {
         tasks.push(read_task(row, &mut schedulers)?);
     }
+    tasks.sort_unstable_by_key(|it| it.id);
     Ok(tasks)
 }
 

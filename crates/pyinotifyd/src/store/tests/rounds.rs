@@ -205,13 +205,14 @@ fn a_memo_goes_when_the_index_says_the_same() {
     world.bench.say([Say::Reconciled]);
     world.write("a", "1");
     let (a, b) = (task(1, &world.path("a")), task(2, &world.path("b")));
-    world.bench.say([Say::Task(a), Say::Task(b)]);
+    let late = task(3, &world.path("a"));
+    world.bench.say([Say::Task(a), Say::Task(b), Say::Task(late)]);
     let touch = touch(world.index, &world.files.join("a"));
     assert_eq!(world.bench.say([Say::Ended(TaskId(1)), touch]), [Reply::WantFence(1)]);
-    assert_eq!(world.tasks(), [1, 2]);
+    assert_eq!(world.tasks(), [1, 2, 3]);
     // What ends during a round may be about a state that the round has not seen.
-    world.bench.say([Say::Ended(TaskId(2)), Say::Passed(1)]);
-    assert_eq!(world.tasks(), [2]);
+    world.bench.say([Say::Ended(TaskId(2)), Say::Ended(TaskId(3)), Say::Passed(1)]);
+    assert_eq!(world.tasks(), [2, 3]);
     world.bench.settle();
     assert_eq!(world.tasks(), [0; 0]);
 }
