@@ -123,7 +123,10 @@ pub enum Keep {
     Gone(IndexId),
     /// What the Watches cover, to be given back as [`Kept::covered`].
     Covers(Vec<u8>),
-    /// All that is watched has been entered: what is known of other directories is of no use.
+    /// Records were lost: what was touched and does not count yet never will.
+    Lost,
+    /// All that is watched has been entered, and what differs has been told: what is known of other
+    /// directories is of no use.
     InStep,
 }
 

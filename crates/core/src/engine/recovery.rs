@@ -148,11 +148,13 @@ impl Engine {
         if matches!(self.life, Life::Starting | Life::Running) {
             self.tree.handle_lost_since(since);
             self.desk.schedule.hold();
+            self.keep(Keep::Lost);
         }
     }
 
     pub(super) fn handle_overflow(&mut self) {
         self.desk.schedule.hold();
+        self.keep(Keep::Lost);
         self.recovery.stage = Stage::Reading;
         self.say(Say::Overflow);
     }
@@ -200,14 +202,13 @@ impl Engine {
                 if known.familiar.is_some_and(|it| !it.is_empty()) {
                     self.say(Say::CaughtUp { recovered: known.told });
                 }
-                if self.recovery.keeps {
-                    self.keep_coverage();
-                    self.desk.effects.push_back(Effect::Keep(Keep::InStep));
-                }
+                self.keep_coverage();
+                self.keep(Keep::InStep);
             }
             Life::Running => {
                 let directories = self.tree.watched_len();
                 self.say(Say::Resynced { recovered: known.told, directories });
+                self.keep(Keep::InStep);
             }
             Life::Stopping { .. } | Life::GivingUp | Life::Over => (),
         }
@@ -245,7 +246,13 @@ impl Engine {
         if self.recovery.keeps {
             let words = self.plan.watches.iter().map(|it| words_of(&self.plan, it));
             let covers = words.collect::<Vec<_>>().join(&0);
-            self.desk.effects.push_back(Effect::Keep(Keep::Covers(covers)));
+            self.keep(Keep::Covers(covers));
+        }
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        if self.recovery.keeps {
+            self.desk.effects.push_back(Effect::Keep(keep));
         }
     }
 }

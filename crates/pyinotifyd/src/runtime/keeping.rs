@@ -124,6 +124,7 @@ impl Keeping {
             },
             Keep::Gone(index) => Say::Gone(index),
             Keep::Covers(covers) => Say::Covers(covers),
+            Keep::Lost => Say::Lost,
             Keep::InStep => Say::Reconciled,
         };
         self.writer.say(say);

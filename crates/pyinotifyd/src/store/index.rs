@@ -67,7 +67,7 @@ pub(super) struct Index {
 struct Round {
     number: u64,
     generation: i64,
-    seen: BTreeMap<Key, (Vec<u8>, State)>,
+    seen: BTreeMap<Key, (Place, State)>,
 }
 
 /// What a round has brought.
@@ -109,11 +109,11 @@ impl Index {
         if let Some(round) = &mut self.round {
             round.seen.remove(&key);
         }
-        self.remember(key, path);
+        self.remember(key, place);
         self.unconfirmed.contains_key(&dir)
     }
 
-    fn remember(&mut self, key: Key, path: Vec<u8>) {
+    fn remember(&mut self, key: Key, place: Place) {
         if self.dirty.len() < self.bound || self.dirty.contains_key(&key) {
             self.dirty.insert(key, place);
         } else {
@@ -126,8 +126,8 @@ impl Index {
     /// ones, until [`Index::resume`].
     pub(super) fn suspend(&mut self) {
         self.suspended = true;
-        for (key, (path, _)) in self.round.take().map(|it| it.seen).unwrap_or_default() {
-            self.remember(key, path);
+        for (key, (place, _)) in self.round.take().map(|it| it.seen).unwrap_or_default() {
+            self.remember(key, place);
         }
     }
 
@@ -182,7 +182,7 @@ impl Index {
             let Some(place) = self.dirty.remove(&key) else { continue };
             match look(&place) {
                 Looked::Is(state) => {
-                    seen.insert(key, (place.path, state));
+                    seen.insert(key, (place, state));
                 }
                 Looked::Racy => {
                     self.dirty.insert(key, place);
@@ -218,9 +218,10 @@ impl Index {
     pub(super) fn passed(&mut self, number: u64) -> Option<Confirmed> {
         let round = self.round.take_if(|round| round.number == number)?;
         self.unconfirmed.retain(|_, generation| *generation > round.generation);
+        let seen = round.seen.into_iter();
         Some(Confirmed {
             generation: round.generation,
-            rows: round.seen.into_iter().map(|(key, (path, state))| (key, path, state)).collect(),
+            rows: seen.map(|(key, (place, state))| (key, place.path, state)).collect(),
             all: self.dirty.is_empty() && self.unconfirmed.is_empty() && self.forgotten == 0,
         })
     }
