@@ -256,7 +256,10 @@ impl Engine {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Effect> {
-        if let Some(effect) = self.desk.effects.pop_front() {
+        if let Some(mut effect) = self.desk.effects.pop_front() {
+            if let Effect::Keep(Keep::Task(task)) = &mut effect {
+                task.dir = recovery::dir_of(&self.tree, &task.event);
+            }
             return Some(effect);
         }
         if self.life == Life::Over {
@@ -525,7 +528,7 @@ impl Desk {
             if !wants(binding.scheduler)
                 || !self.passes(&scheduler.filter, event, &scheduler.logname)
                 || self.own.is_own(binding.scheduler, event)
-                || recovered && !self.known.is_news(*binding, event, sighting.stamp)
+                || recovered && !self.known.is_news(*binding, tree, sighting, event)
             {
                 continue;
             }

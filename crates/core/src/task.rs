@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{event::Event, plan::SchedulerId, time::Instant};
+use crate::{event::Event, plan::SchedulerId, stamp::IndexId, time::Instant};
 
 /// Names a task over its whole life, re-scheduling and retries included. Shown as a version 4 UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,6 +142,9 @@ pub struct KeptTask {
     pub attempt: u32,
     /// When its first event came.
     pub first: Instant,
+    /// The directory that its event's path is in: by this it is found again when that has been
+    /// renamed.
+    pub dir: IndexId,
     /// Where it stands.
     pub state: KeptState,
 }

@@ -697,6 +697,27 @@ impl Tree {
         self.nodes.len() == 0
     }
 
+    /// The number of a node in the index of what was seen.
+    #[must_use]
+    pub fn index(&self, node: NodeId) -> IndexId {
+        self.nodes[node].index
+    }
+
+    /// The number of the directory at a path.
+    #[must_use]
+    pub fn index_at(&self, path: &[u8]) -> IndexId {
+        let Some(top) = self.top else { return IndexId::NONE };
+        let mut names = path::names(path);
+        let found = names.try_fold(top, |node, name| self.nodes.child(node, name));
+        found.map_or(IndexId::NONE, |it| self.nodes[it].index)
+    }
+
+    /// The directories that have a number, and where they are.
+    pub fn indexed(&self) -> impl Iterator<Item = (IndexId, Vec<u8>)> {
+        let numbered = self.nodes.iter().filter(|it| self.nodes[*it].index != IndexId::NONE);
+        numbered.map(|it| (self.nodes[it].index, self.path(it)))
+    }
+
     /// How many watched items a Watch sees, less what is only on the way to one.
     #[must_use]
     pub fn watched_len(&self) -> usize {

@@ -130,6 +130,7 @@ fn task(id: u128) -> TaskRow {
         attempt: 1,
         first: 0,
         due: 0,
+        dir: IndexId::NONE,
         state: RowState::Pending,
         stamp: None,
     }

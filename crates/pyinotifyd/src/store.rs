@@ -176,6 +176,8 @@ pub struct TaskRow {
     pub first: i64,
     /// When its delay is over, in nanoseconds since 1970.
     pub due: i64,
+    /// The directory that the event's path is in.
+    pub dir: IndexId,
     /// Where it stands.
     pub state: RowState,
     /// The state of the file when the row was written last; `None` if there was none, or none that

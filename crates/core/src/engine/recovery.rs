@@ -24,10 +24,10 @@ use crate::{
     report::{CancelReason, Report, Say},
     schedule::Note,
     scope::Coverage,
-    stamp::Stamp,
+    stamp::{IndexId, Stamp},
     task::{KeptTask, TaskId},
     time::Instant,
-    tree::Tree,
+    tree::{Sighting, Tree},
 };
 
 /// What an earlier process has left.
@@ -50,6 +50,10 @@ pub struct KeptBefore {
     pub stamp: Option<Stamp>,
 }
 
+/// Whose memo it is: a scheduler's, and of which name in which directory. Without an index of
+/// directories, the name is the path.
+type MemoKey = (SchedulerId, IndexId, Box<[u8]>);
+
 /// What a scheduler has acted on, or is going to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memo {
@@ -64,6 +68,8 @@ pub(super) struct Recovery {
     stage: Stage,
     /// How many tasks of an earlier process wait for it to be known.
     restored: usize,
+    /// What those are about.
+    places: Vec<(TaskId, IndexId, Box<[u8]>)>,
     /// How often it was looked up whether files are there.
     looks: u64,
     /// What is to be told once everything queued before has been handled, and where in the tree's
@@ -88,7 +94,7 @@ enum Stage {
 pub(super) struct Known {
     /// While the trees are read for the first time: the Watches that were there before.
     familiar: Option<Vec<WatchId>>,
-    memos: BTreeMap<(SchedulerId, Arc<[u8]>), Memo>,
+    memos: BTreeMap<MemoKey, Memo>,
     /// The path that was told of last, and the orders that it has led to.
     last: Option<Arc<[u8]>>,
     orders: Vec<Binding>,
@@ -124,7 +130,7 @@ impl Engine {
             let scheduler = self.plan.schedulers().find(|(_, it)| it.name == task.scheduler);
             if let Some((scheduler, _)) = scheduler {
                 let of_a_leaving = !task.event.event_type.leaves_something();
-                let key = (scheduler, Arc::clone(&task.event.pathname));
+                let key = (scheduler, task.dir, name_in(task.dir, &task.event));
                 self.desk.known.memos.insert(key, Memo { stamp, of_a_leaving });
             }
             if ended {
@@ -132,6 +138,9 @@ impl Engine {
             }
             let (id, path) = (task.id, Arc::clone(&task.event.pathname));
             self.recovery.restored += 1;
+            if task.dir != IndexId::NONE && task.event.subject.is_none() {
+                self.recovery.places.push((id, task.dir, name_in(task.dir, &task.event)));
+            }
             if !self.desk.schedule.handle_restored(now, task) {
                 let say = Say::Cancelled { path, why: CancelReason::SchedulerGone };
                 let logname = Arc::clone(&self.plan.logname);
@@ -163,6 +172,7 @@ impl Engine {
     pub(super) fn go_on(&mut self, now: Instant) {
         match self.recovery.stage {
             Stage::Reading => {
+                self.follow_restored(now);
                 let tasks = self.desk.schedule.tasks_of_files();
                 let paths: Vec<_> =
                     tasks.iter().map(|(id, it)| (*id, Arc::clone(&it.pathname))).collect();
@@ -179,6 +189,24 @@ impl Engine {
             Stage::InStep if self.life == Life::Starting => self.be_ready(),
             Stage::InStep => (),
         }
+    }
+
+    /// Directories may have been renamed while nobody watched: what is about something in them goes
+    /// on under the new path.
+    fn follow_restored(&mut self, now: Instant) {
+        let places = mem::take(&mut self.recovery.places);
+        if places.is_empty() {
+            return;
+        }
+        let dirs: BTreeMap<IndexId, Vec<u8>> = self.tree.indexed().collect();
+        let moved = places.into_iter().filter_map(|(id, dir, name)| {
+            let mut path = dirs.get(&dir)?.clone();
+            if !name.is_empty() {
+                path::push(&mut path, &name);
+            }
+            Some((id, path.into()))
+        });
+        self.desk.schedule.handle_relocated(now, &moved.collect());
     }
 
     pub(super) fn handle_missing(&mut self, now: Instant, number: u64, missing: &[TaskId]) {
@@ -276,10 +304,13 @@ impl Known {
     pub(super) fn is_news(
         &mut self,
         binding: Binding,
+        tree: &Tree,
+        sighting: &Sighting<'_>,
         event: &Event,
-        stamp: Option<Stamp>,
     ) -> bool {
-        let key = (binding.scheduler, Arc::clone(&event.pathname));
+        let stamp = sighting.stamp;
+        let dir = tree.index(sighting.node);
+        let key = (binding.scheduler, dir, name_in(dir, event));
         let acted_on = self.memos.get(&key).is_some_and(|memo| match stamp {
             Some(_) => memo.stamp == stamp,
             None => memo.of_a_leaving && memo.stamp.is_none(),
@@ -300,6 +331,20 @@ impl From<schedule::Note> for Keep {
             Note::Dropped(id) => Self::Dropped(id),
         }
     }
+}
+
+/// The directory that an event's path is in.
+pub(super) fn dir_of(tree: &Tree, event: &Event) -> IndexId {
+    match path::split(&event.pathname) {
+        // What is about a watched directory itself is about nothing in it.
+        Some((dir, _)) if event.name_len > 0 => tree.index_at(dir),
+        _ => tree.index_at(&event.pathname),
+    }
+}
+
+/// What an event is about, in that directory.
+fn name_in(dir: IndexId, event: &Event) -> Box<[u8]> {
+    if dir == IndexId::NONE { (*event.pathname).into() } else { event.name().into() }
 }
 
 /// Who hears of everything hears of a difference by its first types: that it may have been a move

@@ -12,6 +12,7 @@ use std::{
 use super::{
     Schedule,
     breaker::Trigger,
+    moved::renamed,
     pending::{Due, State, Task},
     table::{LaneId, Spot},
 };
@@ -19,6 +20,7 @@ use crate::{
     event::Event,
     plan::OnCrash,
     report::{CancelReason, Say},
+    stamp::IndexId,
     task::{KeptState, KeptTask, RunTask, TaskId},
     time::Instant,
 };
@@ -158,6 +160,40 @@ impl Schedule {
         }
     }
 
+    /// Takes in that what these tasks are about is to be found at other paths: all of them have moved
+    /// at once. A task that was ordered for such a path since takes the place of the one that
+    /// comes there.
+    pub fn handle_relocated(&mut self, now: Instant, places: &BTreeMap<TaskId, Arc<[u8]>>) {
+        let now = self.advance(now);
+        let mut moving = Vec::new();
+        for key in self.tasks.keys() {
+            let task = &self.tasks[key];
+            let Some(to) = places.get(&task.id) else { continue };
+            if *to == task.event.pathname || !self.lane(task.lane).settings.follow {
+                continue;
+            }
+            let due = match task.state {
+                State::Waiting(timer) => Due::At(self.timers.due(timer)),
+                State::Held | State::Ready(_) | State::Tested(_) => Due::Now,
+            };
+            moving.push((self.remove_task(key), due, Arc::clone(to)));
+        }
+        for (mut task, due, to) in moving {
+            let from = Arc::clone(&task.event.pathname);
+            task.event = renamed(&task.event, &to);
+            let (lane, id) = (task.lane, task.id);
+            self.say(lane, id, Say::Followed { from, to: Arc::clone(&to) });
+            if self.find_task(lane, &task.event).is_some() {
+                let say = Say::Cancelled { path: to, why: CancelReason::Superseded };
+                self.say(lane, id, say);
+                self.note_end(lane, Note::Dropped(id));
+            } else {
+                self.insert_task(now, Task { spot: Spot::NONE, ..task }, due);
+            }
+        }
+        self.start_ready(now);
+    }
+
     /// Whether everything that is left is noted, so that another process can go on with it.
     #[must_use]
     pub fn is_kept(&self) -> bool {
@@ -180,6 +216,7 @@ impl Schedule {
             event: Arc::clone(&task.event),
             attempt: task.attempt,
             first: task.first,
+            dir: IndexId::NONE,
             state: KeptState::Pending { due },
         }));
     }
@@ -193,6 +230,7 @@ impl Schedule {
                 event: Arc::clone(&task.event),
                 attempt: task.attempt,
                 first,
+                dir: IndexId::NONE,
                 state: KeptState::Running,
             }));
         }

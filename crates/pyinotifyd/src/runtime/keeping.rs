@@ -213,13 +213,13 @@ impl Keeping {
     }
 
     fn row(&self, task: KeptTask) -> TaskRow {
-        let KeptTask { id, scheduler, event, attempt, first, state } = task;
+        let KeptTask { id, scheduler, event, attempt, first, dir, state } = task;
         let (state, due) = match state {
             KeptState::Pending { due } => (RowState::Pending, due),
             KeptState::Running => (RowState::Running, first),
         };
         let (first, due) = (self.clock.wall(first), self.clock.wall(due));
-        TaskRow { id, scheduler, event, attempt, first, due, state, stamp: None }
+        TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp: None }
     }
 }
 
@@ -234,14 +234,14 @@ fn joined(join: Join, index: IndexId, known: Option<Vec<Seen>>) -> Joined {
 
 fn restored(clock: Clock, kept: Kept) -> engine::Kept {
     let tasks = kept.tasks.into_iter().map(|row| {
-        let TaskRow { id, scheduler, event, attempt, first, due, state, stamp } = row;
+        let TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp } = row;
         let (first, due) = (clock.instant(first), clock.instant(due));
         let ended = state == RowState::Done;
         let state = match state {
             RowState::Pending => KeptState::Pending { due },
             RowState::Running | RowState::Done => KeptState::Running,
         };
-        let task = KeptTask { id, scheduler, event, attempt, first, state };
+        let task = KeptTask { id, scheduler, event, attempt, first, dir, state };
         engine::KeptBefore { task, ended, stamp }
     });
     engine::Kept { tasks: tasks.collect(), covered: kept.coverage }

@@ -18,12 +18,13 @@ use super::{RowState, TaskRow, fault::Fault};
 
 const PUT_TASK: &str = "
     INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-        ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+        ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
     ON CONFLICT (id) DO UPDATE SET
         scheduler = ?2, state = ?3, attempt = ?4, first_wall_ns = ?5, due_wall_ns = ?6,
         event_type = ?7, mask = ?8, is_dir = ?9, pathname = ?10, src_pathname = ?11,
         name_len = ?12, root_len = ?13, wd = ?14, cookie = ?15, origin = ?16, subject = ?17,
-        ino = ?18, ctime = ?19, mtime = ?20, btime = ?21, size = ?22, done_round = ?23";
+        ino = ?18, ctime = ?19, mtime = ?20, btime = ?21, size = ?22, done_round = ?23,
+        dir = ?24";
 
 /// Writes a task over whatever has its id. `done_round` is the round in which its run ended.
 pub(super) fn put_task(
@@ -56,6 +57,7 @@ pub(super) fn put_task(
         stamp.map(|it| it.btime),
         stamp.map(|it| it.size.cast_signed()),
         done_round.map(u64::cast_signed),
+        row.dir.0,
     ])?;
     Ok(())
 }
@@ -150,6 +152,7 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
         attempt: row.get(3)?,
         first: row.get(4)?,
         due: row.get(5)?,
+        dir: IndexId(row.get(23)?),
         state,
         stamp,
     })

@@ -31,7 +31,8 @@ const STEPS: [&str; 1] = ["
         mtime INTEGER,
         btime INTEGER,
         size INTEGER,
-        done_round INTEGER
+        done_round INTEGER,
+        dir INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE dir (
         id INTEGER NOT NULL PRIMARY KEY,

@@ -169,6 +169,7 @@ fn task(id: u128, pathname: &[u8]) -> TaskRow {
         attempt: 1,
         first: 10,
         due: 20,
+        dir: IndexId(7),
         state: RowState::Pending,
         stamp: None,
     }
@@ -216,6 +217,7 @@ fn hostile() -> Vec<TaskRow> {
         attempt: u32::MAX,
         first: i64::MIN,
         due: i64::MAX,
+        dir: IndexId(u32::MAX),
         state: RowState::Running,
         stamp: None,
     };

@@ -1,0 +1,404 @@
+//! The daemon is killed again and again while files come, change, move and go; a ledger says which
+//! versions a task has seen.
+//!
+//! What must hold at the end: the last version of each file that is left has been seen whole, no
+//! task has seen half of one, and what was seen twice is bounded by the kills. Files that a rule
+//! moves are there exactly once, at their source or at their destination.
+//!
+//! `KILLS` is how often (200), `SEED` repeats a run. `cargo xtask kill` runs it for long.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long the last daemon may take to see what is left.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What was seen so long ago is not looked at any more, also not by a run that a kill cut off: only
+/// such a file is written to in its place. That a writer begins while a task reads is nobody's to
+/// prevent.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// `SplitMix64`.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ word >> 31
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.next() % (to - from))
+    }
+}
+
+/// Waits, unless the other side has gone.
+struct Pace {
+    _ticks: mpsc::Sender<()>,
+    silence: mpsc::Receiver<()>,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let (ticks, silence) = mpsc::channel();
+        Self { _ticks: ticks, silence }
+    }
+
+    fn wait(&self, time: Duration) {
+        let _ = self.silence.recv_timeout(time);
+    }
+}
+
+/// Makes, changes, moves and deletes files, each version with a number of its own.
+struct Writer {
+    root: PathBuf,
+    random: Random,
+    pace: Pace,
+    dirs: Vec<PathBuf>,
+    /// The last version of each file that is left.
+    files: BTreeMap<PathBuf, u64>,
+    versions: u64,
+    renames: usize,
+    ledger: PathBuf,
+    read: usize,
+    seen: BTreeMap<u64, Instant>,
+}
+
+impl Writer {
+    fn run(mut self, stop: &AtomicBool) -> Self {
+        while !stop.load(Ordering::Relaxed) {
+            self.step();
+            let pause = self.random.millis(1, 6);
+            self.pace.wait(pause);
+        }
+        self
+    }
+
+    fn step(&mut self) {
+        let dir = self.dirs[self.random.below(self.dirs.len())].clone();
+        self.versions += 1;
+        let version = self.versions;
+        let name = dir.join(format!("f{version}"));
+        match self.random.below(100) {
+            0..8 if self.dirs.len() < 60 => {
+                let outer = dir.join(format!("d{version}"));
+                let inner = outer.join("e");
+                fs::create_dir_all(&inner).unwrap();
+                self.write(&inner.join("f"), version);
+                self.dirs.extend([outer, inner]);
+            }
+            8..12 if self.dirs.len() > 3 => self.rename(version),
+            12..17 if !self.files.is_empty() => {
+                let path = self.any();
+                fs::remove_file(&path).unwrap();
+                self.files.remove(&path);
+            }
+            17..30 => {
+                // In its place.
+                self.read_ledger();
+                let settled = |it: &u64| self.seen.get(it).is_some_and(|it| it.elapsed() > SETTLED);
+                let idle: Vec<PathBuf> =
+                    self.files.iter().filter(|it| settled(it.1)).map(|it| it.0.clone()).collect();
+                if !idle.is_empty() {
+                    let path = idle[self.random.below(idle.len())].clone();
+                    self.write(&path, version);
+                }
+            }
+            30..45 if !self.files.is_empty() => {
+                // Written beside it, and renamed over it.
+                let path = self.any();
+                self.publish(&path, version);
+            }
+            45..60 => self.publish(&name, version),
+            60..70 => self.link(&dir, &name, version),
+            _ => self.write(&name, version),
+        }
+    }
+
+    fn any(&mut self) -> PathBuf {
+        let at = self.random.below(self.files.len());
+        self.files.keys().nth(at).unwrap().clone()
+    }
+
+    /// In two halves: who sees only the first has seen what he should not.
+    fn fill(&mut self, mut file: &File, version: u64) {
+        write!(file, "b{version} ").unwrap();
+        if self.random.below(4) == 0 {
+            let pause = self.random.millis(1, 4);
+            self.pace.wait(pause);
+        }
+        writeln!(file, "e{version}").unwrap();
+    }
+
+    fn write(&mut self, path: &Path, version: u64) {
+        let file = File::create(path).unwrap();
+        self.fill(&file, version);
+        drop(file);
+        self.files.insert(path.to_owned(), version);
+    }
+
+    fn publish(&mut self, path: &Path, version: u64) {
+        let temporary = path.with_extension("tmp");
+        let file = File::create(&temporary).unwrap();
+        self.fill(&file, version);
+        drop(file);
+        fs::rename(&temporary, path).unwrap();
+        self.files.insert(path.to_owned(), version);
+    }
+
+    /// Without a name until it is whole: nothing but `IN_CREATE` tells of it.
+    fn link(&mut self, dir: &Path, path: &Path, version: u64) {
+        let flags = i32::try_from(rustix::fs::OFlags::TMPFILE.bits()).unwrap();
+        let file = fs::OpenOptions::new().write(true).custom_flags(flags).open(dir);
+        let Ok(file) = file else { return self.write(path, version) };
+        self.fill(&file, version);
+        let from = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        let (cwd, follow) = (rustix::fs::CWD, rustix::fs::AtFlags::SYMLINK_FOLLOW);
+        rustix::fs::linkat(cwd, from.as_str(), cwd, path, follow).unwrap();
+        self.files.insert(path.to_owned(), version);
+    }
+
+    fn rename(&mut self, version: u64) {
+        let from = self.dirs[1 + self.random.below(self.dirs.len() - 1)].clone();
+        let into = self.dirs[self.random.below(self.dirs.len())].clone();
+        if into.starts_with(&from) {
+            return;
+        }
+        let to = into.join(format!("r{version}"));
+        fs::rename(&from, &to).unwrap();
+        self.renames += 1;
+        let moved = |path: &PathBuf| match path.strip_prefix(&from) {
+            Ok(rest) if rest.as_os_str().is_empty() => to.clone(),
+            Ok(rest) => to.join(rest),
+            Err(_) => path.clone(),
+        };
+        self.dirs = self.dirs.iter().map(moved).collect();
+        self.files = self.files.iter().map(|(path, version)| (moved(path), *version)).collect();
+    }
+
+    fn read_ledger(&mut self) {
+        let text = fs::read(&self.ledger).unwrap_or_default();
+        let end = text.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+        for line in String::from_utf8_lossy(&text[self.read.min(end)..end]).lines() {
+            if let Some(version) = version_of(line) {
+                self.seen.insert(version, Instant::now());
+            }
+        }
+        self.read = end;
+    }
+}
+
+/// The version of a whole line.
+fn version_of(line: &str) -> Option<u64> {
+    let (first, second) = line.split_once(' ')?;
+    let version = first.strip_prefix('b')?;
+    (second.strip_prefix('e')? == version).then(|| version.parse().unwrap())
+}
+
+struct Folder {
+    dir: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Self { dir };
+        for name in ["w", "state"] {
+            fs::create_dir(folder.path(name)).unwrap();
+        }
+        fs::set_permissions(folder.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn configure(&self, config: &str) {
+        let config = config.replace('@', self.dir.path().to_str().unwrap());
+        fs::write(self.path("config.toml"), config).unwrap();
+        fs::set_permissions(self.path("config.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn start(&self) -> Child {
+        let log = fs::OpenOptions::new().append(true).create(true).open(self.path("log")).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
+            .args(["run", "-c"])
+            .arg(self.path("config.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// The end of the log, for who has to find out what went wrong.
+    fn log(&self) -> String {
+        let log = fs::read(self.path("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(20_000)..]).into_owned()
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn end(mut child: Child) {
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(default)
+}
+
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = number("SEED", now.as_secs());
+    eprintln!("seed {seed}");
+    seed
+}
+
+/// Starts the daemon and ends it, most often by `SIGKILL`, as often as that. Gives back the number
+/// of kills.
+fn torment(folder: &Folder, random: &mut Random, times: u64) -> u64 {
+    let pace = Pace::new();
+    let mut kills = 0;
+    while kills < times {
+        let mut child = folder.start();
+        let life = random.millis(80, 400);
+        pace.wait(life / 2);
+        if random.below(5) == 0 {
+            signal(&child, Signal::HUP);
+        }
+        pace.wait(life / 2);
+        if random.below(10) == 0 {
+            end(child);
+        } else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+        }
+        if random.below(3) == 0 {
+            let pause = random.millis(1, 200);
+            pace.wait(pause);
+        }
+    }
+    kills
+}
+
+#[test]
+fn no_last_version_is_lost_and_none_is_seen_in_half() {
+    let kills = number("KILLS", 200);
+    let mut random = Random(seed());
+    let folder = Folder::new();
+    // What is still open when it is made is not whole: `ready` waits for the close.
+    folder.configure(
+        r#"
+state_dir = "@/state"
+shutdown_timeout = "2s"
+[log]
+level = "warning"
+[scheduler.see]
+exec = ["/bin/sh", "-c", '[ -e "$1" ] || exit 0; IFS= read -r line < "$1" || line="half:$line"; printf "%s\n" "$line" >> "$2"', "sh", "{pathname}", "@/ledger"]
+delay = "30ms"
+ready = "closed"
+exclude_filter = { glob = "*.tmp" }
+[[watch]]
+path = "@/w"
+[watch.event_map]
+IN_CREATE = "see"
+IN_CLOSE_WRITE = "see"
+IN_MOVED_TO = "see"
+IN_DELETE = { cancel = "see" }
+"#,
+    );
+    // What is there before the first start is no news.
+    let mut first = folder.start();
+    let pace = Pace::new();
+    while !folder.path("state/state.sqlite").exists() {
+        pace.wait(Duration::from_millis(10));
+    }
+    pace.wait(Duration::from_millis(300));
+    first.kill().unwrap();
+    first.wait().unwrap();
+
+    let writer = Writer {
+        root: folder.path("w"),
+        random: Random(random.next()),
+        pace: Pace::new(),
+        dirs: vec![folder.path("w")],
+        files: BTreeMap::new(),
+        versions: 0,
+        renames: 0,
+        ledger: folder.path("ledger"),
+        read: 0,
+        seen: BTreeMap::new(),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || writer.run(&stop)
+    });
+    let kills = torment(&folder, &mut random, kills);
+    stop.store(true, Ordering::Relaxed);
+    let writer = writing.join().unwrap();
+
+    let last = folder.start();
+    let left: BTreeSet<u64> = writer.files.values().copied().collect();
+    let begun = Instant::now();
+    let ledger = loop {
+        let ledger = fs::read_to_string(folder.path("ledger")).unwrap();
+        let seen: BTreeSet<u64> = ledger.lines().filter_map(version_of).collect();
+        if left.is_subset(&seen) || begun.elapsed() > PATIENCE {
+            break ledger;
+        }
+        pace.wait(Duration::from_millis(50));
+    };
+    end(last);
+
+    let mut runs: BTreeMap<u64, usize> = BTreeMap::new();
+    for version in ledger.lines().filter_map(version_of) {
+        *runs.entry(version).or_default() += 1;
+    }
+    let halves: Vec<&str> = ledger.lines().filter(|it| it.starts_with("half:b")).collect();
+    let lost: Vec<_> = writer.files.iter().filter(|it| !runs.contains_key(it.1)).collect();
+    let repeats: usize = runs.values().map(|it| it - 1).sum();
+    eprintln!(
+        "{kills} kills, {} versions, {} files left, {} directories renamed: {} lost, {} seen in \
+         half, {repeats} seen again",
+        writer.versions,
+        left.len(),
+        writer.renames,
+        lost.len(),
+        halves.len(),
+    );
+    assert!(writer.root.is_dir());
+    assert!(lost.is_empty(), "lost: {lost:?}\n{}", folder.log());
+    assert!(halves.is_empty(), "seen in half: {halves:?}\n{}", folder.log());
+    assert!(repeats as u64 <= kills, "{repeats} seen again\n{}", folder.log());
+}
