@@ -80,7 +80,12 @@ fn touches(writer: &Writer, replies: &mpsc::Receiver<Reply>, dir: &std::path::Pa
         for number in 0..50_000_u32 {
             let name = number.to_string().into_bytes();
             let path = dir.join("state.sqlite").into_os_string().into_encoded_bytes();
-            writer.say(Say::Touch { dir: IndexId(1 + number % 1000), name: name.into(), path, probe: false });
+            writer.say(Say::Touch {
+                dir: IndexId(1 + number % 1000),
+                name: name.into(),
+                path,
+                probe: false,
+            });
         }
         let begun = Instant::now();
         while writer.stats().dirty() > 0 || begun.elapsed() < Duration::from_millis(50) {

@@ -5,7 +5,8 @@
 //! task has seen half of one, and what was seen twice is bounded by the kills. Files that a rule
 //! moves are there exactly once, at their source or at their destination.
 //!
-//! `KILLS` is how often (200), `SEED` repeats a run. `cargo xtask kill` runs it for long.
+//! `KILLS` is how often (200), `SEED` repeats a run; `LEVEL` is how much is logged, and with `KEEP`
+//! the folder is left. `cargo xtask kill` runs it for long.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -34,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// such a file is written to in its place. That a writer begins while a task reads is nobody's to
 /// prevent.
 const SETTLED: Duration = Duration::from_secs(3);
+
+/// How much of the log is shown when something is wrong. All of it is kept with `KEEP`.
+const LOG: usize = 20_000;
 
 /// `SplitMix64`.
 struct Random(u64);
@@ -225,7 +229,8 @@ struct Folder {
 
 impl Folder {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let mut dir = tempfile::tempdir().unwrap();
+        dir.disable_cleanup(std::env::var_os("KEEP").is_some());
         let folder = Self { dir };
         for name in ["w", "state"] {
             fs::create_dir(folder.path(name)).unwrap();
@@ -239,6 +244,8 @@ impl Folder {
     }
 
     fn configure(&self, config: &str) {
+        let level = std::env::var("LEVEL").unwrap_or_else(|_| "warning".into());
+        let config = config.replace("LEVEL", &level);
         let config = config.replace('@', self.dir.path().to_str().unwrap());
         fs::write(self.path("config.toml"), config).unwrap();
         fs::set_permissions(self.path("config.toml"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -259,7 +266,7 @@ impl Folder {
     /// The end of the log, for who has to find out what went wrong.
     fn log(&self) -> String {
         let log = fs::read(self.path("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(20_000)..]).into_owned()
+        String::from_utf8_lossy(&log[log.len().saturating_sub(LOG)..]).into_owned()
     }
 }
 
@@ -316,17 +323,19 @@ fn no_last_version_is_lost_and_none_is_seen_in_half() {
     let kills = number("KILLS", 200);
     let mut random = Random(seed());
     let folder = Folder::new();
-    // What is still open when it is made is not whole: `ready` waits for the close.
+    // What is still open when it is made is not whole: `ready` waits for the close. Who finds nothing
+    // fails, and is tried again: a directory may have been renamed while the command was started.
     folder.configure(
         r#"
 state_dir = "@/state"
 shutdown_timeout = "2s"
 [log]
-level = "warning"
+level = "LEVEL"
 [scheduler.see]
-exec = ["/bin/sh", "-c", '[ -e "$1" ] || exit 0; IFS= read -r line < "$1" || line="half:$line"; printf "%s\n" "$line" >> "$2"', "sh", "{pathname}", "@/ledger"]
+exec = ["/bin/sh", "-c", '[ -e "$1" ] || exit 1; IFS= read -r line < "$1" || line="half:$line"; printf "%s\n" "$line" >> "$2"', "sh", "{pathname}", "@/ledger"]
 delay = "30ms"
 ready = "closed"
+retry = { tries = 4, backoff = "50ms" }
 exclude_filter = { glob = "*.tmp" }
 [[watch]]
 path = "@/w"

@@ -170,13 +170,17 @@ impl Tree {
         if numbered || !self.indexes(spots) {
             return None;
         }
-        if arrival != Arrival::Present {
-            return Some((self.look(spots, arrival), Join::Number));
-        }
         let members = &self.scope.interest(spots).members;
-        let is_familiar = members.iter().any(|it| self.memory.familiar.contains(it));
-        let join = if is_familiar { Join::Seen } else { Join::Baseline };
-        Some((Look::Everything { probe: false }, join))
+        let everything = Look::Everything { probe: false };
+        if members.iter().any(|it| self.memory.familiar.contains(it)) {
+            // Also what has come just now: while the trees are read for the first time, it may be a
+            // known directory that was moved ahead of the walk.
+            Some((everything, Join::Seen))
+        } else if arrival == Arrival::Present {
+            Some((everything, Join::Baseline))
+        } else {
+            Some((self.look(spots, arrival), Join::Number))
+        }
     }
 
     /// Notes a directory's number.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Closed, Enter, Flight, Found, Join, Kind, Look, NodeId, Notice, Otherwise, Ticket, Todo, Tree,
-    WatchError, Why,
+    Closed, Enter, Flight, Found, Join, Joined, Kind, Look, NodeId, Notice, Otherwise, Ticket,
+    Todo, Tree, WatchError, Why,
     nodes::{Node, State},
     settle::Echo,
 };
@@ -366,10 +366,12 @@ impl Tree {
         self.seek_literals(node, inside);
         let joined = std::mem::take(&mut found.joined);
         let entries = self.entries_of(node, found);
-        if !new {
-            self.compare(node, entries, joined);
-        } else if interest.tells_entries() {
-            self.epochs.list(node, entries);
+        match joined {
+            Joined::Seen(..) | Joined::New(_) => self.compare(node, entries, joined),
+            Joined::No | Joined::Number(_) if new && interest.tells_entries() => {
+                self.epochs.list(node, entries);
+            }
+            Joined::No | Joined::Number(_) => (),
         }
     }
 
