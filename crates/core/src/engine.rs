@@ -119,6 +119,13 @@ pub enum Keep {
     /// Something happened to a name: what is known of it is to be looked up anew, and counts once
     /// everything has been handled that happened before.
     Touched(Touch),
+    /// All that was said to be below one path is below another now.
+    Renamed {
+        /// The old path.
+        from: Arc<[u8]>,
+        /// The new one.
+        to: Arc<[u8]>,
+    },
     /// A directory is gone for good.
     Gone(IndexId),
     /// What the Watches cover, to be given back as [`Kept::covered`].

@@ -297,6 +297,20 @@ pub struct Touch {
     pub probe: bool,
 }
 
+/// What somebody who keeps an index has to hear of, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outdated {
+    /// Something happened to a name.
+    Name(Touch),
+    /// All that was said to be below one path is below another now.
+    Paths {
+        /// The old path.
+        from: Arc<[u8]>,
+        /// The new one.
+        to: Arc<[u8]>,
+    },
+}
+
 /// Something that an administrator wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -418,7 +432,7 @@ struct Memory {
     /// Entries that differ, until it is known whether they are closed.
     differing: FxHashMap<NodeId, Vec<(Entry, Difference)>>,
     writing: Writing,
-    touched: VecDeque<Touch>,
+    outdated: VecDeque<Outdated>,
     /// Directories that are gone for good.
     gone: Vec<IndexId>,
 }
@@ -619,9 +633,9 @@ impl Tree {
 
     // -- out --
 
-    /// The next name of which the index is to look anew.
-    pub fn poll_touch(&mut self) -> Option<Touch> {
-        self.memory.touched.pop_front()
+    /// The next thing that the index has to hear of.
+    pub fn poll_outdated(&mut self) -> Option<Outdated> {
+        self.memory.outdated.pop_front()
     }
 
     /// The next directory that the index may forget.

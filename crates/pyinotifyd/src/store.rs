@@ -92,6 +92,13 @@ pub enum Say {
         /// Whether it may be open for writing: then its state counts only once it is closed.
         probe: bool,
     },
+    /// What was said to be below one path is below another now: paths of [`Say::Touch`] lead there.
+    Renamed {
+        /// The old path.
+        from: Arc<[u8]>,
+        /// The new one.
+        to: Arc<[u8]>,
+    },
     /// A directory was entered and listed. Answered by [`Reply::Joined`].
     Join {
         /// To be given back with the answer.

@@ -27,7 +27,7 @@ use crate::{
     stamp::{IndexId, Stamp},
     task::{KeptTask, TaskId},
     time::Instant,
-    tree::{Sighting, Tree},
+    tree::{Outdated, Sighting, Tree},
 };
 
 /// What an earlier process has left.
@@ -256,8 +256,11 @@ impl Engine {
     /// that was handled before.
     pub(super) fn keep_what_was_touched(&mut self) {
         let effects = &mut self.desk.effects;
-        while let Some(touch) = self.tree.poll_touch() {
-            effects.push_back(Effect::Keep(Keep::Touched(touch)));
+        while let Some(outdated) = self.tree.poll_outdated() {
+            effects.push_back(Effect::Keep(match outdated {
+                Outdated::Name(touch) => Keep::Touched(touch),
+                Outdated::Paths { from, to } => Keep::Renamed { from, to },
+            }));
         }
         while let Some(index) = self.tree.poll_gone() {
             effects.push_back(Effect::Keep(Keep::Gone(index)));

@@ -7,13 +7,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::BuildHasher,
+    sync::Arc,
 };
 
 use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::{
-    Closed, Entry, Found, Join, Joined, Kind, Look, NodeId, Seen, Touch, Tree, Why, nodes::Node,
-    settle::UntoldEntry,
+    Closed, Entry, Found, Join, Joined, Kind, Look, NodeId, Outdated, Seen, Touch, Tree, Why,
+    nodes::Node, settle::UntoldEntry,
 };
 use crate::{
     event::{EventType, Mask},
@@ -337,12 +338,22 @@ impl Tree {
             // A probe would be seen. Its close will come; if it does not, it is told twice.
             return;
         }
-        let last = self.memory.touched.back();
-        if last.is_some_and(|it| it.index == index && *it.name == *name && it.probe == probe) {
+        if let Some(Outdated::Name(last)) = self.memory.outdated.back()
+            && (last.index, &*last.name, last.probe) == (index, name, probe)
+        {
             return;
         }
         let path = self.place_path_of(node, name);
-        self.memory.touched.push_back(Touch { index, name: name.into(), path, probe });
+        let touch = Touch { index, name: name.into(), path, probe };
+        self.memory.outdated.push_back(Outdated::Name(touch));
+    }
+
+    /// What stands at `node` was at `from` before: so were paths that the index has been told.
+    pub(super) fn note_moved(&mut self, node: NodeId, from: Arc<[u8]>) {
+        if self.memory.keeps {
+            let to = self.path(node).into();
+            self.memory.outdated.push_back(Outdated::Paths { from, to });
+        }
     }
 }
 

@@ -43,6 +43,7 @@ impl Tree {
         self.nodes[node].epoch = self.epochs.number();
         self.nodes[node].state.doubtful = false;
         self.put(node, parent, &todo.name, spots);
+        self.note_moved(node, Arc::clone(&src));
         self.epochs.set_source(parent, &todo.name, src);
     }
 

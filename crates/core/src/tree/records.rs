@@ -193,6 +193,9 @@ impl Tree {
         self.nodes[node].state.moved = true;
         self.nodes[node].state.doubtful = departure.doubtful;
         self.put(node, parent, name, spots);
+        if self.nodes.contains(node) {
+            self.note_moved(node, departure.path);
+        }
         if departure.doubtful || victim.is_some() {
             self.confirm(node, Otherwise::Told);
         }

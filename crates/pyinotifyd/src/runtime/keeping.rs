@@ -122,6 +122,7 @@ impl Keeping {
                 path: touch.path,
                 probe: touch.probe,
             },
+            Keep::Renamed { from, to } => Say::Renamed { from, to },
             Keep::Gone(index) => Say::Gone(index),
             Keep::Covers(covers) => Say::Covers(covers),
             Keep::Lost => Say::Lost,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use pyinotifyd_core::{
+    path,
     stamp::{IndexId, Stamp},
     tree::Kind,
 };
@@ -119,6 +120,26 @@ impl Index {
         } else {
             // Its row, if there is one, stays stale. That is no lie: it may be told again.
             self.forgotten += 1;
+        }
+    }
+
+    /// Names that were touched below one path are below another now. What the open round has seen of
+    /// them under the old path was of something else, or nothing.
+    pub(super) fn renamed(&mut self, from: &[u8], to: &[u8]) {
+        let moved = |place: &mut Place| match path::below(&place.path, from) {
+            Some(rest) => {
+                place.path = if rest.is_empty() { to.to_vec() } else { path::join(to, rest) };
+                true
+            }
+            None => false,
+        };
+        for place in self.dirty.values_mut() {
+            moved(place);
+        }
+        let Some(round) = &mut self.round else { return };
+        let again: Vec<_> = round.seen.extract_if(.., |_, (place, _)| moved(place)).collect();
+        for (key, (place, _)) in again {
+            self.remember(key, place);
         }
     }
 
@@ -290,6 +311,21 @@ mod tests {
 
     fn all(_: &Place) -> Looked {
         Looked::Is(None)
+    }
+
+    #[test]
+    fn what_a_round_has_sought_under_an_old_path_is_sought_again() {
+        let mut index = Index::new(0);
+        for path in [&b"/w/a/x"[..], b"/w/b/x"] {
+            index.touch(DIR, path.into(), at(path));
+        }
+        index.begin(false, all);
+        index.touch(DIR, b"y"[..].into(), at(b"/w/a/y"));
+        index.renamed(b"/w/a", b"/w/c");
+        index.verify_invariants();
+        assert_eq!(names(index.passed(1)), ["/w/b/x"]);
+        index.begin(false, all);
+        assert_eq!(names(index.passed(2)), ["/w/c/x", "/w/c/y"]);
     }
 
     #[test]

@@ -168,6 +168,7 @@ impl Keeper {
                 ops.push(Op::Gone(dir));
             }
             Say::Passed(number) => self.passed(number),
+            Say::Renamed { from, to } => self.index.renamed(&from, &to),
             Say::Lost => self.index.suspend(),
             Say::Sync(number) => ops.push(Op::Reply(Reply::Committed(number))),
             Say::Covers(coverage) => ops.push(Op::Covers(coverage)),

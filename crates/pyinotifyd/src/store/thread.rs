@@ -131,6 +131,7 @@ impl Queue {
             | Say::Ended(_)
             | Say::Drop(_)
             | Say::Touch { .. }
+            | Say::Renamed { .. }
             | Say::Gone(_)
             | Say::Passed(_)
             | Say::Lost
