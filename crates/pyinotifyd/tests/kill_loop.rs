@@ -323,6 +323,7 @@ fn no_last_version_is_lost_and_none_is_seen_in_half() {
     let kills = number("KILLS", 200);
     let mut random = Random(seed());
     let folder = Folder::new();
+    // A kill cuts off as many runs as there are slots, and each of those runs again.
     // What is still open when it is made is not whole: `ready` waits for the close. Who finds nothing
     // fails, and is tried again: a directory may have been renamed while the command was started.
     folder.configure(
@@ -334,6 +335,7 @@ level = "LEVEL"
 [scheduler.see]
 exec = ["/bin/sh", "-c", '[ -e "$1" ] || exit 1; IFS= read -r line < "$1" || line="half:$line"; printf "%s\n" "$line" >> "$2"', "sh", "{pathname}", "@/ledger"]
 delay = "30ms"
+slots = 1
 ready = "closed"
 retry = { tries = 4, backoff = "50ms" }
 exclude_filter = { glob = "*.tmp" }

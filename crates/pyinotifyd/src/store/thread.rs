@@ -126,9 +126,9 @@ impl Queue {
             return;
         }
         state.urgent |= match say {
-            Say::Sync(_) | Say::Join { .. } | Say::Stop => true,
+            // What has ended and is not known to have runs once more.
+            Say::Sync(_) | Say::Join { .. } | Say::Ended(_) | Say::Stop => true,
             Say::Task(_)
-            | Say::Ended(_)
             | Say::Drop(_)
             | Say::Touch { .. }
             | Say::Renamed { .. }
