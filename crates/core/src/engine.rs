@@ -179,6 +179,8 @@ pub struct Engine {
     tree: Tree,
     desk: Desk,
     life: Life,
+    /// When the last input came.
+    now: Instant,
     /// The first of the directories for which there was no watch left, until that is told.
     limited: Option<Arc<[u8]>>,
     recovery: Recovery,
@@ -208,6 +210,7 @@ impl Engine {
             },
             plan,
             life: Life::Starting,
+            now: Instant::ZERO,
             limited: None,
             recovery: Recovery::default(),
         }
@@ -225,6 +228,7 @@ impl Engine {
 
     /// Takes in what happened at this time.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.now = self.now.max(now);
         if self.life == Life::Over {
             // What is still on its way when the end has been said changes nothing.
             return;
@@ -263,20 +267,30 @@ impl Engine {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Effect> {
-        if let Some(mut effect) = self.desk.effects.pop_front() {
-            if let Effect::Keep(Keep::Task(task)) = &mut effect {
-                task.dir = recovery::dir_of(&self.tree, &task.event);
-            }
+        if let Some(effect) = self.poll_desk() {
             return Some(effect);
         }
         if self.life == Life::Over {
             return None;
         }
-        Some(match self.tree.poll_ask()? {
+        let Some(ask) = self.tree.poll_ask() else {
+            // The last watch to be left was all that was missing: nobody answers to that.
+            self.follow_up(self.now);
+            return self.poll_desk();
+        };
+        Some(match ask {
             Ask::Enter(enter) => Effect::Enter(enter),
             Ask::Leave(wd) => Effect::Leave(wd),
             Ask::Barrier => Effect::Barrier,
         })
+    }
+
+    fn poll_desk(&mut self) -> Option<Effect> {
+        let mut effect = self.desk.effects.pop_front()?;
+        if let Effect::Keep(Keep::Task(task)) = &mut effect {
+            task.dir = recovery::dir_of(&self.tree, &task.event);
+        }
+        Some(effect)
     }
 
     /// When [`Input::Time`] next has something to do.

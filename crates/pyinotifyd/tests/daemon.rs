@@ -10,6 +10,8 @@
 mod exact;
 #[path = "daemon/examples.rs"]
 mod examples;
+#[path = "daemon/kept.rs"]
+mod kept;
 #[path = "daemon/names.rs"]
 mod names;
 #[path = "daemon/overflow.rs"]

@@ -262,6 +262,11 @@ impl Index {
         self.dirty.len() + self.round.as_ref().map_or(0, |it| it.seen.len())
     }
 
+    /// Whether all baselines count.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.unconfirmed.is_empty()
+    }
+
     /// Whether no name is behind, those of the open round apart.
     pub(super) fn is_clean(&self) -> bool {
         self.dirty.is_empty()

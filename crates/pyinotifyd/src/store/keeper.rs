@@ -53,6 +53,8 @@ pub(super) struct Keeper {
     journal: Journal,
     index: Index,
     batch: Batch,
+    /// What the Watches cover, until that may be written.
+    covers: Option<Vec<u8>>,
     health: Health,
     since: (u32, u64),
     round_at: Option<Instant>,
@@ -107,6 +109,7 @@ impl Keeper {
             reconciled: false,
             journal: start.journal,
             batch: Batch::default(),
+            covers: None,
             health: Health::Well,
             since: (0, 0),
             round_at: None,
@@ -133,6 +136,7 @@ impl Keeper {
                 self.hear_one(say);
             }
         }
+        self.cover();
     }
 
     fn hear_one(&mut self, say: Say) {
@@ -171,7 +175,9 @@ impl Keeper {
             Say::Renamed { from, to } => self.index.renamed(&from, &to),
             Say::Lost => self.index.suspend(),
             Say::Sync(number) => ops.push(Op::Reply(Reply::Committed(number))),
-            Say::Covers(coverage) => ops.push(Op::Covers(coverage)),
+            // What was listed as known must count as known before that is said of all of it: else
+            // the next start would take it for new.
+            Say::Covers(coverage) => self.covers = Some(coverage),
             Say::Reconciled => {
                 self.reconciled = true;
                 self.index.resume();
@@ -198,6 +204,17 @@ impl Keeper {
         }
         confirmed.all &= !self.batch.has_baseline();
         self.batch.ops.push(Op::Confirm { confirmed });
+        self.cover();
+    }
+
+    /// Writes what the Watches cover, once all that was listed for them counts.
+    fn cover(&mut self) {
+        if self.index.is_confirmed()
+            && !self.batch.has_baseline()
+            && let Some(coverage) = self.covers.take()
+        {
+            self.batch.ops.push(Op::Covers(coverage));
+        }
     }
 
     /// Does what there is to do: writes what was said, or tries again, or begins a round.

@@ -76,3 +76,83 @@ event_map = { IN_CLOSE_WRITE = "quiet", IN_Q_OVERFLOW = "quiet" }
     daemon.assert_each_once(files);
     daemon.stop();
 }
+
+/// What was made, changed, renamed and deleted while the daemon was held up, with a queue that holds
+/// little of it.
+fn everything_that_is_left_has_its_task(state: bool) {
+    if !is_root() {
+        return eprintln!("skipped: an overflow, because only root may shorten the queue");
+    }
+    let world = World::new();
+    let mut config = r#"
+[scheduler.quiet]
+log = "SEEN|{maskname}|{pathname}|{src_pathname}"
+log_level = "warning"
+delay = "100ms"
+[[watch]]
+path = "@/w"
+[watch.event_map]
+IN_CLOSE_WRITE = "quiet"
+IN_MOVED_TO = "quiet"
+IN_DELETE = { cancel = "quiet" }
+"#
+    .to_owned();
+    if state {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = world.mkdir("state");
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+        config.insert_str(0, "\nstate_dir = \"@/state\"");
+    }
+    for number in 0..600 {
+        world.mkdir(&format!("w/d{}", number % 60));
+        world.write(&format!("w/d{}/old{number}", number % 60));
+    }
+    let lock = queue_lock(FlockOperation::LockExclusive);
+    let Some(shorter) = Shorter::new() else {
+        return eprintln!("skipped: an overflow, because {LIMIT} cannot be written");
+    };
+    let mut daemon = Daemon::start(&world, &config);
+    drop(shorter);
+    drop(lock);
+    daemon.signal(Signal::STOP);
+    let place = |number: usize| match number % 60 {
+        dir if dir < 50 => format!("w/moved{dir}/f{number}"),
+        dir => format!("w/d{dir}/f{number}"),
+    };
+    for number in 0..3000 {
+        fs::write(world.path(&format!("w/d{}/f{number}", number % 60)), "").unwrap();
+    }
+    for number in (0..3000).step_by(20) {
+        fs::remove_file(world.path(&format!("w/d{}/f{number}", number % 60))).unwrap();
+    }
+    for dir in 0..50 {
+        world.rename(&format!("w/d{dir}"), &format!("w/moved{dir}"));
+    }
+    daemon.signal(Signal::CONT);
+    daemon.wait("events were lost: ");
+    daemon.wait("in step again, ");
+    let mut left: Vec<String> = (0..3000).filter(|it| it % 20 != 0).map(place).collect();
+    while daemon.seen().len() < left.len() {
+        daemon.wait("SEEN|");
+    }
+    // Those of later are where they are said to be, and nothing else comes.
+    for dir in 0..60 {
+        left.push(place(3000 + dir));
+        world.write(left.last().unwrap());
+    }
+    while daemon.seen().len() < left.len() {
+        daemon.wait("SEEN|");
+    }
+    daemon.stop();
+    daemon.assert_each_once(left);
+}
+
+#[test]
+fn after_an_overflow_each_file_that_is_left_has_its_task_once() {
+    everything_that_is_left_has_its_task(false);
+}
+
+#[test]
+fn after_an_overflow_each_file_that_is_left_has_its_task_once_with_a_state_directory() {
+    everything_that_is_left_has_its_task(true);
+}

@@ -21,9 +21,6 @@ use crate::time;
 /// What one `read(2)` may give: ten thousand records and more.
 const READ: usize = 256 * 1024;
 
-/// Times of files are those of the last tick (`CLOCK_REALTIME_COARSE`), which is at most 10 ms ago.
-const COARSE: i64 = 20_000_000;
-
 /// Buffers keep this much for the next burst, or twice the last one.
 const SLACK: usize = 1024 * 1024;
 
@@ -156,10 +153,10 @@ impl Shared {
         let mut buffer = vec![0; READ];
         let mut room = READ.min(self.limit);
         // When the queue was last known to be empty: then nothing had been lost.
-        let mut empty = time::now();
+        let mut empty = time::tick();
         while self.wait_for_records(inotify)? {
             loop {
-                let before = time::now();
+                let before = time::tick();
                 let got = match rustix::io::read(inotify, &mut buffer[..room]) {
                     Ok(got) => got,
                     Err(Errno::AGAIN) => break,
@@ -170,8 +167,7 @@ impl Shared {
                 let was_empty = backlog.bytes.is_empty();
                 backlog.bytes.extend_from_slice(&buffer[..got]);
                 if has_overflow(&buffer[..got]) {
-                    let since = empty - COARSE;
-                    backlog.lost_since = Some(backlog.lost_since.map_or(since, |it| it.min(since)));
+                    backlog.lost_since = Some(backlog.lost_since.map_or(empty, |it| it.min(empty)));
                 }
                 let left = self.limit - backlog.bytes.len();
                 let end = backlog.end;

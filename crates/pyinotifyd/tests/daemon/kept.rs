@@ -1,0 +1,288 @@
+//! What outlives the daemon: its tasks, and what it has seen.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rustix::process::Signal;
+
+use super::support::{Daemon, World};
+
+/// Tells of each event after a moment, and of what is due late. What waits for nothing is written
+/// at once, and nothing of it is kept.
+const CONFIG: &str = r#"
+state_dir = "@/state"
+[scheduler.quiet]
+log = "SEEN|{maskname}|{pathname}|{src_pathname}"
+log_level = "warning"
+delay = "10ms"
+dirs = true
+[scheduler.other]
+log = "SEEN|{maskname}|{pathname}|{src_pathname}"
+log_level = "warning"
+delay = "DELAY"
+include_filter = { glob = "*.late" }
+[[watch]]
+path = "@/w"
+exclude_filter = { glob = "*.hidden" }
+[watch.event_map]
+IN_CLOSE_WRITE = ["quiet", "other"]
+IN_MOVED_TO = ["quiet", "other"]
+IN_CREATE = "quiet"
+IN_DELETE = ["quiet", { cancel = "other" }]
+"#;
+
+fn config(delay: &str) -> String {
+    CONFIG.replace("DELAY", delay)
+}
+
+/// With a place for the state.
+fn world() -> World {
+    let world = World::new();
+    let state = world.mkdir("state");
+    fs::set_permissions(state, fs::Permissions::from_mode(0o700)).unwrap();
+    world
+}
+
+impl Daemon<'_> {
+    /// Ends it as nobody should.
+    fn kill(mut self, world: &World) {
+        self.signal(Signal::KILL);
+        self.wait_end();
+        clean(world);
+    }
+}
+
+/// Waits until what was there at the first start counts as known.
+fn know(world: &World) {
+    let state = world.path("state/state.sqlite");
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let state = rusqlite::Connection::open_with_flags(state, flags).unwrap();
+    let known = || {
+        let row = "SELECT 1 FROM meta WHERE key = 'coverage'";
+        state.query_row(row, [], |_| Ok(())).is_ok()
+    };
+    while !known() {
+        std::thread::yield_now();
+    }
+}
+
+/// What the next daemon's `sync` makes must not be there.
+fn clean(world: &World) {
+    for number in 1..100 {
+        let _ = fs::remove_file(world.path(&format!("sync/{number}")));
+    }
+}
+
+#[test]
+fn what_changes_while_it_does_not_run_is_told_and_nothing_else() {
+    let world = world();
+    for number in 0..3000 {
+        world.mkdir(&format!("w/d{}", number % 30));
+        world.write(&format!("w/d{}/f{number}", number % 30));
+    }
+    let mut daemon = Daemon::start(&world, &config("1h"));
+    daemon.sync();
+    know(&world);
+    daemon.kill(&world);
+
+    let mut expected = Vec::new();
+    for number in (0..3000).step_by(100) {
+        let path = format!("w/d{}/f{number}", number % 30);
+        fs::write(world.path(&path), "and more").unwrap();
+        expected.push(format!("IN_CLOSE_WRITE {path}"));
+    }
+    world.mkdir("w/new/below");
+    world.write("w/new/below/f");
+    fs::remove_file(world.path("w/d1/f1")).unwrap();
+    world.rename("w/d2", "w/renamed");
+    let open = fs::File::create(world.path("w/open")).unwrap();
+    let others = [
+        "IN_CREATE w/new",
+        "IN_CREATE w/new/below",
+        "IN_CREATE w/new/below/f",
+        "IN_DELETE w/d1/f1",
+        // Of a directory that was renamed, what is in it stays known.
+        "IN_CREATE w/renamed",
+        "IN_DELETE w/d2",
+        "IN_CREATE w/open",
+    ];
+    expected.extend(others.map(str::to_owned));
+    let mut daemon = Daemon::start(&world, &config("1h"));
+    daemon.wait(" were found from while the daemon did not run");
+    daemon.sync();
+    // What is still open is told when it is closed.
+    let came = "SEEN|IN_CREATE|".to_owned() + world.path("w/open").to_str().unwrap();
+    if !daemon.log.iter().any(|it| it.contains(&came)) {
+        daemon.wait(&came);
+    }
+    drop(open);
+    daemon.wait("SEEN|IN_CLOSE_WRITE|");
+    daemon.sync();
+    daemon.stop();
+    expected.push("IN_CLOSE_WRITE w/open".into());
+    let told: std::collections::BTreeSet<String> = daemon.told().into_iter().collect();
+    let expected: std::collections::BTreeSet<String> = expected.into_iter().collect();
+    let wrong: Vec<_> = told.symmetric_difference(&expected).take(20).collect();
+    assert!(wrong.is_empty() && daemon.told().len() == told.len(), "{wrong:?}");
+
+    // And once told, it is told.
+    clean(&world);
+    let mut daemon = Daemon::start(&world, &config("1h"));
+    daemon.wait("0 changes were found from while the daemon did not run");
+    daemon.sync();
+    daemon.stop();
+    assert_eq!(daemon.told(), [""; 0]);
+}
+
+#[test]
+fn tasks_that_wait_survive_a_kill_and_keep_their_ids() {
+    let world = world();
+    let mut daemon = Daemon::start(&world, &config("3s"));
+    let files: Vec<String> = (0..200).map(|it| format!("w/f{it}.late")).collect();
+    for file in &files {
+        world.write(file);
+    }
+    daemon.sync();
+    // `quiet` has told of them: a run starts when all that was said before is on disk.
+    let quiet = |daemon: &Daemon<'_>| {
+        let paths = daemon.seen().into_iter().filter(|it| it.logname == "quiet").map(|it| it.path);
+        paths.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    while quiet(&daemon) < files.len() {
+        daemon.wait("pyinotifyd/quiet - WARNING - ");
+    }
+    daemon.kill(&world);
+    let mut daemon = Daemon::start(&world, &config("3s"));
+    daemon.wait("tasks go on from before the start");
+    let seen =
+        |daemon: &Daemon<'_>| daemon.seen().iter().filter(|it| it.logname == "other").count();
+    while seen(&daemon) < files.len() {
+        daemon.wait("pyinotifyd/other - WARNING - ");
+    }
+    daemon.sync();
+    daemon.stop();
+    let late = daemon.seen().into_iter().filter(|it| it.logname == "other");
+    let mut late: Vec<String> = late.map(|it| it.path).collect();
+    late.sort();
+    let mut files = files;
+    files.sort();
+    assert_eq!(late, files, "each runs once");
+}
+
+#[test]
+fn a_stop_keeps_what_waits_and_a_start_gives_up_what_is_gone() {
+    let world = world();
+    let mut daemon = Daemon::start(&world, &config("1h"));
+    for name in ["stays", "goes", "moves/f"] {
+        world.mkdir("w/moves");
+        world.write(&format!("w/{name}.late"));
+    }
+    // All that waits but a moment has been told.
+    while daemon.seen().len() < 4 {
+        daemon.wait("SEEN|");
+    }
+    daemon.sync();
+    know(&world);
+    daemon.signal(Signal::TERM);
+    daemon.wait("3 tasks are kept for the next start");
+    daemon.wait_end();
+    clean(&world);
+    fs::remove_file(world.path("w/goes.late")).unwrap();
+    world.rename("w/moves", "w/moved");
+    let mut daemon = Daemon::start(&world, &config("1h"));
+    daemon.wait("3 tasks go on from before the start");
+    // The renamed directory, and what has gone.
+    while daemon.seen().len() < 3 {
+        daemon.wait("SEEN|");
+    }
+    daemon.sync();
+    daemon.signal(Signal::TERM);
+    daemon.wait("2 tasks are kept for the next start");
+    daemon.wait_end();
+}
+
+#[test]
+fn a_run_that_was_cut_off_runs_again_or_is_reported() {
+    for (on_crash, said) in [("rerun", "it runs again"), ("report", "it is not run again")] {
+        let world = world();
+        let config = format!(
+            r#"
+state_dir = "@/state"
+[scheduler.slow]
+exec = ["/bin/sh", "-c", 'echo "$PYINOTIFYD_ATTEMPT" >> @/runs; read -r line < @/fifo', "sh", "{{pathname}}"]
+on_crash = "{on_crash}"
+[[watch]]
+path = "@/w"
+event_map = {{ IN_CLOSE_WRITE = "slow" }}
+"#
+        );
+        let fifo = world.path("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let mut daemon = Daemon::start(&world, &config);
+        world.write("w/f");
+        daemon.wait(": started for IN_CLOSE_WRITE of ");
+        // Its first line says that it runs.
+        let runs = || fs::read_to_string(world.path("runs")).unwrap_or_default();
+        while runs().is_empty() {
+            std::thread::yield_now();
+        }
+        daemon.kill(&world);
+        // It is left alone, and ends with its pipe.
+        fs::write(&fifo, "go\n").unwrap();
+        let mut daemon = Daemon::start(&world, &config);
+        if on_crash == "rerun" {
+            daemon.wait(", attempt 2");
+            fs::write(&fifo, "go\n").unwrap();
+            daemon.wait(": done for ");
+        }
+        daemon.sync();
+        daemon.stop();
+        assert!(daemon.log.iter().any(|it| it.contains(said)), "{daemon}");
+        assert_eq!(runs(), if on_crash == "rerun" { "1\n2\n" } else { "1\n" });
+    }
+}
+
+/// Starts a daemon that does not come up; gives what it says.
+fn refused(world: &World) -> String {
+    let done = Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
+        .args(["run", "-c"])
+        .arg(world.path("config.toml"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    String::from_utf8(done.stderr).unwrap()
+}
+
+#[test]
+fn a_state_that_cannot_be_used_is_refused_or_put_aside() {
+    let world = world();
+    let mut daemon = Daemon::start(&world, &config("1h"));
+    // Two daemons on one state would overwrite each other's.
+    let said = refused(&world);
+    assert!(said.contains(&daemon.pid().as_raw_nonzero().to_string()), "{said}");
+    daemon.stop();
+    clean(&world);
+
+    fs::write(world.path("state/state.sqlite"), "this is no database").unwrap();
+    let mut daemon = Daemon::start(&world, &config("1h"));
+    assert!(
+        daemon.log.iter().any(|it| it.contains("the store could not be read and was put aside")),
+        "{daemon}"
+    );
+    daemon.sync();
+    daemon.stop();
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|it| it.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    };
+    assert!(names(&world.path("state")).iter().any(|it| it.contains(".corrupt-")));
+
+    fs::set_permissions(world.path("state"), fs::Permissions::from_mode(0o777)).unwrap();
+    let said = refused(&world);
+    assert!(said.contains("state") && said.contains("hint: "), "{said}");
+}
