@@ -51,6 +51,8 @@ pub enum Input<'a> {
     /// [`Effect::Ask`] has been carried out: what Python says about each task of the run, in the
     /// order of the tasks.
     Answered(Question, Vec<Answers>),
+    /// A run has begun that was held until it was kept that it does. Of others nobody says so.
+    Begun(RunId),
     /// A run ended.
     Ended(RunId, Outcome),
     /// [`Effect::Probe`] has been carried out: whether its tasks may start, in their order.
@@ -130,10 +132,11 @@ pub enum Keep {
     Gone(IndexId),
     /// What the Watches cover, to be given back as [`Kept::covered`].
     Covers(Vec<u8>),
-    /// Records were lost: what was touched and does not count yet never will.
+    /// Records were lost: what is read of files from now on counts only once it has been compared
+    /// with what is known, and what was read and not written down yet does not either.
     Lost,
-    /// All that is watched has been entered, and what differs has been told: what is known of other
-    /// directories is of no use.
+    /// All that is watched has been entered, and compared with what is known: what is known of
+    /// other directories is of no use.
     InStep,
 }
 
@@ -246,6 +249,7 @@ impl Engine {
                 let is_current = Arc::ptr_eq(&question.plan, &self.plan);
                 self.desk.handle_answered(question, &answers, is_current);
             }
+            Input::Begun(run) => self.desk.schedule.handle_begun(now, run),
             Input::Ended(run, outcome) => {
                 self.desk.own.handle_ended(run, &mut self.tree);
                 self.desk.schedule.handle_ended(now, run, outcome);

@@ -381,7 +381,9 @@ impl Loop {
                 Stored::Nothing => (),
                 Stored::Start(runs) => {
                     for start in runs {
+                        let run = start.run.id;
                         self.actions.start(start.run, &start.plan, start.files);
+                        self.handle(Input::Begun(run));
                     }
                 }
                 Stored::Entered(ticket, found) => self.handle(Input::Entered(ticket, Ok(found))),

@@ -152,6 +152,22 @@ impl Schedule {
         }
     }
 
+    /// Takes in that a run has begun: until it is noted that it does, it may have to wait.
+    pub fn handle_begun(&mut self, now: Instant, run: RunId) {
+        let now = self.advance(now);
+        if let Some(key) = self.by_run.get(&run).copied()
+            && self.runs[key].stage == Stage::Runs
+        {
+            self.time(now, key);
+        }
+    }
+
+    /// From now on a run may take no longer than its `timeout`.
+    fn time(&mut self, now: Instant, key: u32) {
+        let timeout = self.runs[key].timeout;
+        self.runs[key].timer = timeout.map(|it| self.timers.insert(now, it, Timer::Run(key)));
+    }
+
     /// Takes in that a started run has ended. A run that is not known, such as one that was
     /// reported twice, changes nothing.
     pub fn handle_ended(&mut self, now: Instant, run: RunId, outcome: Outcome) {
@@ -266,8 +282,9 @@ impl Schedule {
             kill_after: settings.kill_after,
         });
         self.by_run.insert(run, key);
-        self.runs[key].timer =
-            settings.timeout.map(|it| self.timers.insert(now, it, Timer::Run(key)));
+        if !self.notes(id) {
+            self.time(now, key);
+        }
         let mut starting = Vec::new();
         match tested {
             Some(keys) => starting.extend(keys.into_iter().map(|it| self.remove_tested(it))),
