@@ -104,11 +104,13 @@ impl Tree {
             let after = Arc::clone(self.scope.interest(spots));
             let gained = after.members.iter().any(|it| !before.members.contains(it))
                 || (after.takes_present && !before.takes_present);
-            if gained || (anew && after.is_trail) {
+            // A rename has made it part of a Watch's path.
+            let leads = after.is_trail && old != spots;
+            if gained || (anew && after.is_trail) || (leads && after.globs) {
                 self.push_todo(node, Why::Arrived(Arrival::Present));
             }
             let mask = self.mask(spots, Some(node));
-            if mask != self.nodes[node].mask {
+            if mask != self.nodes[node].mask || leads {
                 self.push_todo(node, Why::Refresh);
             }
         }
