@@ -94,7 +94,7 @@ enum Stage {
 pub(super) struct Known {
     /// While the trees are read for the first time: the Watches that were there before.
     familiar: Option<Vec<WatchId>>,
-    memos: BTreeMap<MemoKey, Memo>,
+    memos: BTreeMap<MemoKey, Vec<Memo>>,
     /// The path that was told of last, and the orders that it has led to.
     last: Option<Arc<[u8]>>,
     orders: Vec<Binding>,
@@ -131,7 +131,8 @@ impl Engine {
             if let Some((scheduler, _)) = scheduler {
                 let of_a_leaving = !task.event.event_type.leaves_something();
                 let key = (scheduler, task.dir, name_in(task.dir, &task.event));
-                self.desk.known.memos.insert(key, Memo { stamp, of_a_leaving });
+                let memos = self.desk.known.memos.entry(key).or_default();
+                memos.push(Memo { stamp, of_a_leaving });
             }
             if ended {
                 continue;
@@ -185,9 +186,8 @@ impl Engine {
                     self.desk.effects.push_back(Effect::LookFor(number, paths));
                 }
             }
-            Stage::Looking(..) => (),
             Stage::InStep if self.life == Life::Starting => self.be_ready(),
-            Stage::InStep => (),
+            Stage::Looking(..) | Stage::InStep => (),
         }
     }
 
@@ -314,9 +314,11 @@ impl Known {
         let stamp = sighting.stamp;
         let dir = tree.index(sighting.node);
         let key = (binding.scheduler, dir, name_in(dir, event));
-        let acted_on = self.memos.get(&key).is_some_and(|memo| match stamp {
-            Some(_) => memo.stamp == stamp,
-            None => memo.of_a_leaving && memo.stamp.is_none(),
+        // Which of several is the latest nobody knows. A state tells itself apart from all before
+        // it; that nothing is there does not, so whatever was there meanwhile makes it news.
+        let acted_on = self.memos.get(&key).is_some_and(|memos| match stamp {
+            Some(_) => memos.iter().any(|it| it.stamp == stamp && !it.of_a_leaving),
+            None => memos.iter().all(|it| it.stamp.is_none() && it.of_a_leaving),
         });
         if acted_on || self.orders.contains(&binding) {
             return false;
