@@ -200,6 +200,12 @@ impl Tree {
             Joined::No | Joined::Number(_) => return,
             Joined::Seen(_, seen) => against_seen(entries, seen),
             Joined::New(_) => entries.into_iter().map(|it| (it, Difference::Came)).collect(),
+    /// A node leaves for good, and all below it: the index is not to keep what it had of them.
+    pub(super) fn unlist(&mut self, top: NodeId) {
+        let left = self.nodes.subtree(top).into_iter().map(|it| self.nodes[it].index);
+        self.memory.gone.extend(left.filter(|it| *it != IndexId::NONE));
+    }
+
         };
         self.differ(node, differing);
     }

@@ -189,6 +189,10 @@ impl Tree {
             mask = mask.with(moves).with(T::Create.mask());
         }
         if interest.is_trail && (interest.globs || state.awaits) {
+        if self.memory.keeps && interest.tells_changes() {
+            // What is gone and was told of would be in the index for ever, and missed at each start.
+            mask = mask.with(T::MovedFrom.mask()).with(T::Delete.mask());
+        }
             mask = mask.with(moves).with(T::Create.mask()).with(T::Delete.mask());
         }
         mask

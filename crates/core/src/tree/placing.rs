@@ -167,6 +167,10 @@ impl Tree {
             }
             self.epochs.take_untold(node);
             self.memory.differing.remove(&node);
+            if self.nodes[node].state.file {
+                // A file is known by its place: elsewhere it is an entry of a directory.
+                self.unlist(node);
+            }
             self.leaving.extend(self.nodes.wd(node));
             self.nodes.remove(node);
             if self.top == Some(node) {

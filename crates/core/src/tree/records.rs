@@ -11,7 +11,6 @@ use crate::{
     plan::WatchId,
     record::{Record, Wd},
     scope::{Arrival, SpotsId},
-    stamp::IndexId,
 };
 
 impl Tree {
@@ -227,8 +226,7 @@ impl Tree {
             if self.epochs.is_settling(self.nodes[child].epoch) {
                 self.confirm(child, Otherwise::Told);
             } else {
-                let index = self.nodes[child].index;
-                self.memory.gone.extend(Some(index).filter(|it| *it != IndexId::NONE));
+                self.unlist(child);
                 // Somebody holds it open, or it is a file with other links: its own record is late.
                 self.forget(child);
             }
@@ -239,6 +237,7 @@ impl Tree {
     pub(super) fn moved_self(&mut self, node: NodeId) {
         let state = &mut self.nodes[node].state;
         if state.departed {
+            self.unlist(node);
             self.forget(node);
         } else if state.moved {
             state.moved = false;

@@ -25,6 +25,7 @@ impl Tree {
         let gone: Vec<NodeId> =
             self.departures.iter().filter(over).filter_map(|it| it.node).collect();
         for node in gone {
+            self.unlist(node);
             self.forget(node);
         }
     }
