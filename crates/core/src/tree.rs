@@ -390,6 +390,8 @@ struct Departure {
     /// Whether the node is only taken to be what left.
     doubtful: bool,
     /// The epoch by whose end the node has arrived somewhere, or is gone.
+    /// Whether the index was not asked.
+    unasked: bool,
     until: Option<u32>,
 }
 
@@ -515,7 +517,7 @@ impl Tree {
     }
 
     fn answer(&mut self, flight: Flight, answer: Result<Found, EnterError>) {
-        let Flight { todo, path, spots, mask, blind } = flight;
+        let Flight { todo, path, spots, mask, blind, unasked } = flight;
         if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
             return;
         }
@@ -541,7 +543,7 @@ impl Tree {
                 self.todo.push(Todo { is_dir: true, ..todo });
             }
             Ok(found) if self.fits(&todo, &found) => {
-                self.entered(todo, spots, mask, found, blind);
+                self.entered(todo, spots, mask, found, blind, unasked);
             }
             Ok(_) | Err(EnterError::Missing) => self.absent(todo),
             Err(EnterError::Failed(error)) => {

@@ -125,7 +125,8 @@ impl Tree {
         };
         self.in_flight.insert((todo.parent, todo.name.clone()));
         let blind = todo.parent.is_some_and(|it| !self.tells_of_names(it));
-        self.flights.insert(ticket, Flight { todo, path, spots, mask, blind });
+        let unasked = join == Join::No;
+        self.flights.insert(ticket, Flight { todo, path, spots, mask, blind, unasked });
         Some(enter)
     }
 
@@ -217,6 +218,7 @@ impl Tree {
         mask: Mask,
         found: Found,
         blind: bool,
+        unasked: bool,
     ) {
         self.epochs.count_entered();
         let here = self.here(&todo);
@@ -283,6 +285,12 @@ impl Tree {
                     self.give_way(here, todo.why);
                 }
                 match todo.why {
+                    // Something else stood there when it was asked about, which had a number.
+                    Why::Arrived(arrival)
+                        if unasked && self.join(spots, arrival, None).is_some() =>
+                    {
+                        self.todo.push(todo);
+                    }
                     Why::Arrived(arrival) => {
                         self.insert(&todo, spots, mask, anchor, arrival, found);
                         if let Some(node) = self.here(&todo)
