@@ -330,6 +330,20 @@ pub enum Notice {
     StartsOver(Arc<[u8]>),
 }
 
+impl Found {
+    /// What is seen of it: its entries, or, if it is no directory, itself.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        let itself = self.stamp.filter(|_| self.kind != Kind::Directory);
+        let itself = itself.map(|stamp| Seen { name: Box::default(), kind: self.kind, stamp });
+        let entries = self
+            .entries
+            .iter()
+            .filter_map(|it| Some(Seen { name: it.name.clone(), kind: it.kind, stamp: it.stamp? }));
+        entries.chain(itself).collect()
+    }
+}
+
 /// Where sightings go.
 pub type Sink<'s> = dyn FnMut(&Tree, Sighting<'_>) + 's;
 
@@ -376,6 +390,8 @@ struct Flight {
     /// Whether nobody told of the place's name when it was asked about: what was opened there may
     /// have left before it was watched, and no record says so.
     blind: bool,
+    /// Whether the index was not asked.
+    unasked: bool,
 }
 
 #[derive(Debug)]
@@ -390,8 +406,6 @@ struct Departure {
     /// Whether the node is only taken to be what left.
     doubtful: bool,
     /// The epoch by whose end the node has arrived somewhere, or is gone.
-    /// Whether the index was not asked.
-    unasked: bool,
     until: Option<u32>,
 }
 
@@ -421,6 +435,10 @@ pub struct Tree {
     memory: Memory,
 }
 
+/// The paths of files about which something was left to do when an earlier process ended, by their
+/// inode numbers and the times when they were made.
+pub type Unfinished = FxHashMap<(u64, i64), Vec<Arc<[u8]>>>;
+
 /// What the tree has to go by when it looks for what nobody told it.
 #[derive(Debug, Default)]
 struct Memory {
@@ -429,6 +447,8 @@ struct Memory {
     /// The Watches that covered the same before the process began: until all is known, what the
     /// index has not is new for them, and for others it was there all along.
     familiar: Vec<WatchId>,
+    /// See [`Tree::keeping`].
+    unfinished: Unfinished,
     /// Records were lost, but of nothing that happened before this point (`CLOCK_REALTIME`).
     lost_since: Option<i64>,
     /// Entries that differ, until it is known whether they are closed.
@@ -467,12 +487,14 @@ impl Tree {
     }
 
     /// A tree that has an index of what was seen. What differs from it when the tree is read for
-    /// the first time is told, to the Watches that are `familiar`: that covered the same before.
+    /// the first time is told, to the Watches that are `familiar`: that covered the same before. So
+    /// is what is `unfinished` and now elsewhere.
     #[must_use]
-    pub fn keeping(scope: Scope, familiar: Vec<WatchId>) -> Self {
+    pub fn keeping(scope: Scope, familiar: Vec<WatchId>, unfinished: Unfinished) -> Self {
         let mut tree = Self::new(scope);
         tree.memory.keeps = true;
         tree.memory.familiar = familiar;
+        tree.memory.unfinished = unfinished;
         tree
     }
 
@@ -630,6 +652,7 @@ impl Tree {
     /// Takes in that all that differs has been told.
     pub fn handle_in_step(&mut self) {
         self.memory.familiar = Vec::new();
+        self.memory.unfinished = Unfinished::default();
         self.memory.lost_since = None;
     }
 

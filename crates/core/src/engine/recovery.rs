@@ -27,7 +27,7 @@ use crate::{
     stamp::{IndexId, Stamp},
     task::{KeptTask, TaskId},
     time::Instant,
-    tree::{Outdated, Sighting, Tree},
+    tree::{Outdated, Sighting, Tree, Unfinished},
 };
 
 /// What an earlier process has left.
@@ -120,7 +120,14 @@ impl Engine {
         let is_familiar = |watch: &Watch| before.contains(&&*words_of(&self.plan, watch));
         let familiar: Vec<WatchId> =
             watches.filter(|(_, it)| is_familiar(it)).map(|(id, _)| id).collect();
-        self.tree = Tree::keeping(scope(&self.plan), familiar.clone());
+        let mut unfinished = Unfinished::default();
+        for KeptBefore { task, stamp, .. } in kept.tasks.iter().filter(|it| !it.ended) {
+            if let Some(Stamp { ino, btime, .. }) = *stamp {
+                let paths = unfinished.entry((ino, btime)).or_default();
+                paths.push(Arc::clone(&task.event.pathname));
+            }
+        }
+        self.tree = Tree::keeping(scope(&self.plan), familiar.clone(), unfinished);
         self.recovery.keeps = true;
         self.recovery.stage = Stage::Reading;
         self.desk.known.familiar = Some(familiar);

@@ -128,7 +128,11 @@ impl Schedule {
             trigger: if attempt > 1 { Trigger::Before } else { Trigger::Outside },
             single: settings.singlejob,
         };
+        let noted = self.journal.notes.len();
         self.insert_task(now, task, due);
+        // What is kept of it stays as it is until it starts: with it goes the state in which its
+        // file was, by which it is found again should it be elsewhere now.
+        self.journal.notes.truncate(noted);
         true
     }
 

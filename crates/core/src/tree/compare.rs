@@ -104,8 +104,13 @@ impl Difference {
     }
 }
 
-/// What differs between a listing and what was seen.
-fn against_seen(entries: Vec<Entry>, seen: Vec<Seen>) -> Vec<(Entry, Difference)> {
+/// What differs between a listing and what was seen. What is as it was may be told all the same,
+/// as if it had come.
+fn against_seen(
+    entries: Vec<Entry>,
+    seen: Vec<Seen>,
+    is_told: impl Fn(&[u8], Stamp) -> bool,
+) -> Vec<(Entry, Difference)> {
     let mut seen: BTreeMap<Box<[u8]>, (Kind, Stamp)> =
         seen.into_iter().map(|it| (it.name, (it.kind, it.stamp))).collect();
     let mut differing = Vec::new();
@@ -118,7 +123,8 @@ fn against_seen(entries: Vec<Entry>, seen: Vec<Seen>) -> Vec<(Entry, Difference)
             Some((kind, _)) if kind != entry.kind => Difference::Came,
             Some((_, then)) if (then.ino, then.btime) != (now.ino, now.btime) => Difference::Came,
             Some((Kind::Directory, _)) => continue,
-            Some((_, then)) if then == now => continue,
+            Some((_, then)) if then == now && !is_told(&entry.name, now) => continue,
+            Some((_, then)) if then == now => Difference::Came,
             Some((_, then)) if (then.mtime, then.size) != (now.mtime, now.size) => {
                 Difference::Changed
             }
@@ -194,20 +200,32 @@ impl Tree {
         }
     }
 
-    /// Takes in the listing of a directory that was entered for the first time since the start.
-    pub(super) fn compare(&mut self, node: NodeId, entries: Vec<Entry>, joined: Joined) {
-        let differing = match joined {
-            Joined::No | Joined::Number(_) => return,
-            Joined::Seen(_, seen) => against_seen(entries, seen),
-            Joined::New(_) => entries.into_iter().map(|it| (it, Difference::Came)).collect(),
     /// A node leaves for good, and all below it: the index is not to keep what it had of them.
     pub(super) fn unlist(&mut self, top: NodeId) {
         let left = self.nodes.subtree(top).into_iter().map(|it| self.nodes[it].index);
         self.memory.gone.extend(left.filter(|it| *it != IndexId::NONE));
     }
 
+    /// Takes in the listing of a directory that was entered for the first time since the start.
+    pub(super) fn compare(&mut self, node: NodeId, entries: Vec<Entry>, joined: Joined) {
+        let differing = match joined {
+            Joined::No | Joined::Number(_) => return,
+            Joined::Seen(_, seen) => {
+                against_seen(entries, seen, |name, now| self.was_elsewhere(node, name, now))
+            }
+            Joined::New(_) => entries.into_iter().map(|it| (it, Difference::Came)).collect(),
         };
         self.differ(node, differing);
+    }
+
+    /// Whether something is left to do about a file where it was before, in a directory that has
+    /// moved meanwhile: the index knows directories wherever they are.
+    fn was_elsewhere(&self, node: NodeId, name: &[u8], now: Stamp) -> bool {
+        let paths = self.memory.unfinished.get(&(now.ino, now.btime));
+        paths.is_some_and(|it| {
+            let here = self.place_path_of(node, name);
+            it.iter().all(|it| **it != *here)
+        })
     }
 
     /// Takes in the listing of a known directory after records were lost.
@@ -218,7 +236,7 @@ impl Tree {
         let open: Vec<Entry> = entries.iter().filter(|it| is_open(it)).cloned().collect();
         let mut differing = match joined {
             Joined::Seen(_, seen) => {
-                let mut differing = against_seen(entries, seen);
+                let mut differing = against_seen(entries, seen, |_, _| false);
                 // The index lags behind: what has not changed since was told before.
                 differing.retain(|(entry, _)| entry.stamp.is_none_or(|it| it.ctime >= lost_since));
                 differing
@@ -417,7 +435,7 @@ mod tests {
             ("away", Difference::Gone),
         ];
         let expected: Vec<_> = expected.map(|(name, it)| (name.to_owned(), it)).into();
-        assert_eq!(named(against_seen(entries, then)), expected);
+        assert_eq!(named(against_seen(entries, then, |_, _| false)), expected);
     }
 
     #[test]

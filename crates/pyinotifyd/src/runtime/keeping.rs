@@ -163,11 +163,7 @@ impl Keeping {
         let Some(join) = self.asked.remove(&ticket) else { return found };
         let found = found?;
         let baseline = join == Join::Baseline;
-        let seen = |it: &pyinotifyd_core::tree::Entry| {
-            Some(Seen { name: it.name.clone(), kind: it.kind, stamp: it.stamp? })
-        };
-        let listed =
-            if baseline { found.entries.iter().filter_map(seen).collect() } else { vec![] };
+        let listed = if baseline { found.seen() } else { vec![] };
         let identity = found.identity;
         self.entered.insert(ticket.0, (join, found));
         self.writer.say(Say::Join { ticket: ticket.0, identity, listed, baseline });
