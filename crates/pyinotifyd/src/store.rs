@@ -107,8 +107,8 @@ pub enum Say {
         identity: Identity,
         /// What is in it.
         listed: Vec<Seen>,
-        /// If the store does not know the directory: whether what is listed has been seen, as
-        /// opposed to being news.
+        /// Whether what is listed counts as seen, as opposed to being news: whatever the store
+        /// knows of the directory.
         baseline: bool,
     },
     /// That directory does not exist any more.

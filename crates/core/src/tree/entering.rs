@@ -189,11 +189,11 @@ impl Tree {
             // What is to be missed has to be known of.
             mask = mask.with(moves).with(T::Create.mask());
         }
-        if interest.is_trail && (interest.globs || state.awaits) {
         if self.memory.keeps && interest.tells_changes() {
             // What is gone and was told of would be in the index for ever, and missed at each start.
             mask = mask.with(T::MovedFrom.mask()).with(T::Delete.mask());
         }
+        if interest.is_trail && (interest.globs || state.awaits) {
             mask = mask.with(moves).with(T::Create.mask()).with(T::Delete.mask());
         }
         mask

@@ -1,6 +1,6 @@
 //! A batch, written: what each of its words does to the tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pyinotifyd_core::{
     stamp::{Identity, IndexId},
@@ -131,30 +131,49 @@ impl Work<'_> {
             .prepare_cached("SELECT id FROM dir WHERE ino = ?1 AND btime = ?2 AND dev = ?3")?
             .query_row(params![ino, btime, dev], |row| row.get(0))
             .optional()?;
-        if let Some(index) = found.map(IndexId) {
-            self.out.joined.push(index);
-            let known = rows::read_entries(&self.transaction, index, self.out.known.confirmed)?;
-            return Ok((index, Some(known)));
-        }
-        let index = IndexId(self.out.known.next);
-        if index == IndexId::NONE {
-            return Ok((index, None));
-        }
-        self.out.known.next = index.0.checked_add(1).unwrap_or(0);
-        self.transaction
-            .prepare_cached("INSERT INTO dir VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![index.0, ino, btime, dev])?;
-        self.out.joined.push(index);
-        self.out.rows += 1;
-        if let Some(generation) = baseline {
-            self.unsure(true)?;
-            for Seen { name, kind, stamp } in listed {
-                rows::put_entry(&self.transaction, index, name, (*kind, *stamp), generation)?;
+        let (index, known) = if let Some(index) = found.map(IndexId) {
+            (index, Some(rows::read_entries(&self.transaction, index, self.out.known.confirmed)?))
+        } else {
+            let index = IndexId(self.out.known.next);
+            if index == IndexId::NONE {
+                return Ok((index, None));
             }
-            self.out.rows += listed.len() as u64;
-            self.out.baselines.push((index, generation));
+            self.out.known.next = index.0.checked_add(1).unwrap_or(0);
+            self.transaction
+                .prepare_cached("INSERT INTO dir VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![index.0, ino, btime, dev])?;
+            self.out.rows += 1;
+            (index, None)
+        };
+        self.out.joined.push(index);
+        if let Some(generation) = baseline {
+            self.baseline(index, listed, known.as_deref().unwrap_or(&[]), generation)?;
         }
-        Ok((index, None))
+        Ok((index, known))
+    }
+
+    /// What is listed counts as seen, whatever was seen before: there is nobody to whom it would
+    /// be news.
+    fn baseline(
+        &mut self,
+        index: IndexId,
+        listed: &[Seen],
+        known: &[Seen],
+        generation: i64,
+    ) -> Result<(), Fault> {
+        self.unsure(true)?;
+        let names: HashMap<&[u8], &Seen> = known.iter().map(|it| (&*it.name, it)).collect();
+        let there: HashSet<&[u8]> = listed.iter().map(|it| &*it.name).collect();
+        for name in names.keys().filter(|it| !there.contains(*it)) {
+            rows::delete_entry(&self.transaction, index, name)?;
+        }
+        for seen in listed.iter().filter(|it| names.get(&*it.name) != Some(it)) {
+            let Seen { name, kind, stamp } = seen;
+            rows::put_entry(&self.transaction, index, name, (*kind, *stamp), generation)?;
+        }
+        self.out.rows += listed.len() as u64;
+        self.out.baselines.push((index, generation));
+        Ok(())
     }
 
     fn forget(&mut self, dir: IndexId) -> Result<(), Fault> {
