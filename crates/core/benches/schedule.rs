@@ -32,6 +32,7 @@ fn plan() -> Plan {
         follow: true,
         breaker: None,
         batch: None,
+        on_crash: pyinotifyd_core::plan::OnCrash::Rerun,
         ready: Vec::new(),
         action: Action::Rules(Vec::new()),
     };

@@ -27,6 +27,7 @@ pub(super) struct Lane {
 
 /// What of a scheduler's configuration decides when its tasks run.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Settings {
     pub(super) delay: Duration,
     pub(super) max_wait: Option<Duration>,
