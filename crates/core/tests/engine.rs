@@ -7,8 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod support {
+    pub(crate) mod choice;
     pub(crate) mod kernel;
     pub(crate) mod notation;
+    pub(crate) mod store;
     pub(crate) mod world;
 }
 
@@ -22,27 +24,15 @@ use proptest::prelude::*;
 use pyinotifyd_core::{
     engine::{Effect, Input},
     path,
-    plan::Plan,
     report::{CancelReason, Say},
     task::{Outcome, RunId},
 };
 
 use self::support::{
+    choice::{PlanChoice, SURE, WAYS, any_choice, cases, plan, trace},
     kernel::{Ino, Kernel},
-    notation,
     world::World,
 };
-
-macro_rules! trace {
-    ($($arg:tt)*) => {
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!($($arg)*);
-        }
-    };
-}
-
-/// The scheduler that may lose nothing.
-const SURE: &str = "sure";
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -65,69 +55,6 @@ enum Op {
     Step(u16),
     Reload(PlanChoice),
     Stop,
-}
-
-/// What is chosen at random about a plan.
-#[derive(Clone, Debug)]
-struct PlanChoice {
-    sure: (usize, usize, usize),
-    others: [(usize, usize, usize); 2],
-    second: usize,
-    maps: usize,
-}
-
-/// Ways of a scheduler.
-const WAYS: [&str; 9] = [
-    "",
-    "busy=restart kill_after=1s",
-    "busy=parallel",
-    "slots=1 tries=3 backoff=2s",
-    "batch=2 slots=1",
-    "timeout=2s kill_after=1s tries=2 backoff=1s",
-    "breaker=2,1s,10s",
-    "no-follow",
-    "dirs",
-];
-
-fn plan(choice: &PlanChoice) -> Plan {
-    let delay = |n: usize| ["", "delay=1s", "delay=5s", "delay=3s max_wait=4s"][n % 4];
-    let odd = ["", "busy=skip", "singlejob", "exclude=c", "dirs no-files", "include=a"];
-    let scheduler = |name: &str, (a, b, c): (usize, usize, usize), odd: &[&str]| {
-        let odd = odd.get(c % odd.len().max(1)).copied().unwrap_or_default();
-        format!("scheduler {name} {} {} {odd}", delay(a), WAYS[b % WAYS.len()])
-    };
-    let maps = [
-        "  IN_CREATE -> other",
-        "  IN_DELETE -> cancel sure, other",
-        "  IN_MODIFY -> cancel other, mover",
-        "  IN_MOVED_FROM -> cancel sure, other",
-    ];
-    let mut lines = vec![
-        "daemon slots=3 shutdown_timeout=5s".to_owned(),
-        scheduler(SURE, choice.sure, &[]),
-        scheduler("other", choice.others[0], &odd),
-        scheduler("mover", choice.others[1], &odd),
-        "  move ^/r/a$ /r/d/a auto_create overwrite".into(),
-        "  copy ^/r/(.*)/b$ /r/c/b auto_create overwrite".into(),
-        "  delete ^/o/.*".into(),
-        "watch /r".into(),
-        "  IN_CLOSE_WRITE -> sure, mover".into(),
-        "  IN_MOVED_TO -> mover, sure".into(),
-    ];
-    lines.extend((0..4).filter(|it| choice.maps >> it & 1 == 1).map(|it| maps[it].to_owned()));
-    let second = [
-        "watch /r/b",
-        "watch /r/a /r/b/c",
-        "watch /r/*/b no-rec",
-        "watch /r no-auto_add",
-        "watch /o",
-        "watch /r/a /o/b",
-    ];
-    lines.push(second[choice.second].into());
-    lines.push("  IN_CLOSE_WRITE -> other, sure".into());
-    lines.push("  IN_Q_OVERFLOW -> other".into());
-    lines.push("  IN_DELETE_SELF -> mover".into());
-    notation::plan(lines.iter().map(String::as_str))
 }
 
 /// What has happened to each file that matters at the end.
@@ -166,6 +93,7 @@ impl Ledger {
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 struct Story {
     world: World,
     ledger: Ledger,
@@ -363,14 +291,6 @@ impl Story {
     }
 }
 
-/// With 4 `seconds`, all that is watched is in `/r`: what was there before another Watch began, and
-/// then moves from that Watch into this one, is not told of.
-fn any_choice(seconds: usize) -> impl Strategy<Value = PlanChoice> {
-    let one = || (0..4usize, 0..9usize, 0..6usize);
-    (one(), [one(), one()], 0..seconds, 0..16usize)
-        .prop_map(|(sure, others, second, maps)| PlanChoice { sure, others, second, maps })
-}
-
 fn daily_op(seconds: usize) -> impl Strategy<Value = Op> {
     let (d, n) = (0..8usize, 0..4u8);
     prop_oneof![
@@ -397,12 +317,6 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (0..3u8).prop_map(Op::Root),
         1 => Just(Op::Stop),
     ]
-}
-
-#[expect(clippy::disallowed_methods, reason = "the number of histories is the caller's to choose")]
-fn cases(default: u32) -> ProptestConfig {
-    let cases = std::env::var("CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(default);
-    ProptestConfig { cases, max_shrink_iters: 4_000, ..ProptestConfig::default() }
 }
 
 proptest! {

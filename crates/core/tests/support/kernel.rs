@@ -308,6 +308,14 @@ impl Kernel {
         wd
     }
 
+    /// Whoever watched ends: its watches and its queue are gone, and nothing is held open.
+    pub(crate) fn let_go(&mut self) {
+        self.watches.clear();
+        self.queue.clear();
+        self.pins.clear();
+        self.dying.clear();
+    }
+
     pub(crate) fn parent_of(&self, ino: Ino) -> Ino {
         if let Some(parent) = self.dying.get(&ino) {
             return *parent;

@@ -1,4 +1,4 @@
-//! A kernel, an engine, and a clock that moves when it is told to.
+//! A kernel, an engine, and a clock that moves when it is told to; perhaps a store.
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
@@ -11,11 +11,15 @@ use pyinotifyd_core::{
     engine::{Effect, Engine, Input, Start},
     plan::Plan,
     record::{Record, Wd},
-    task::{Outcome, Probe, ProbeId, Readiness, RunId},
+    task::{Outcome, Probe, ProbeId, Readiness, RunId, TaskId},
     time::Instant,
+    tree::{EnterError, Found, Join, Ticket},
 };
 
-use super::kernel::{Kernel, Walk};
+use super::{
+    kernel::{Kernel, Walk},
+    store::{Disk, Reply, Store, joined},
+};
 
 /// What is said to the engine, and what it wants of the kernel, checked after each input.
 #[derive(Debug)]
@@ -28,13 +32,107 @@ pub(crate) struct World {
     /// What is being tested.
     pub(crate) probes: BTreeMap<ProbeId, Probe>,
     walks: VecDeque<Walk>,
+    pub(crate) keeping: Option<Keeping>,
+}
+
+/// A task, and where what it is about is to be.
+type Place = (TaskId, Arc<[u8]>);
+
+/// The store, and what waits for it.
+#[derive(Debug)]
+pub(crate) struct Keeping {
+    pub(crate) store: Store,
+    /// Runs that start when what was said before that number is committed.
+    held: VecDeque<(u64, Start)>,
+    said: u64,
+    owes: bool,
+    asked: BTreeMap<Ticket, Join>,
+    entered: BTreeMap<Ticket, (Join, Found)>,
+    /// Tasks whose files are to be looked for.
+    looks: VecDeque<(u64, Vec<Place>)>,
+    /// Runs that have started since this was looked at last.
+    pub(crate) started: Vec<RunId>,
 }
 
 impl World {
     pub(crate) fn new(kernel: Kernel, plan: Plan, seed: u128) -> Self {
         let engine = Engine::new(Arc::new(plan), seed);
         let (runs, probes, walks) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { kernel, engine, now: Instant::ZERO, runs, probes, walks }
+        Self { kernel, engine, now: Instant::ZERO, runs, probes, walks, keeping: None }
+    }
+
+    /// The process ends, however: what was not committed is gone, and so are its watches and runs.
+    pub(crate) fn crash(&mut self) {
+        self.kernel.let_go();
+        self.walks.clear();
+        self.runs.clear();
+        self.probes.clear();
+        if let Some(keeping) = &mut self.keeping {
+            *keeping = Keeping::open(std::mem::take(&mut keeping.store.disk));
+        }
+    }
+
+    /// A process begins with what an earlier one has left; with nothing, if there was none.
+    pub(crate) fn start(&mut self, plan: Plan, seed: u128) {
+        let keeping = self.keeping.get_or_insert_with(|| Keeping::open(Disk::default()));
+        self.engine = Engine::keeping(self.now, Arc::new(plan), seed, keeping.store.kept());
+        self.engine.verify_invariants();
+    }
+
+    /// What was said is written down, and what follows from that.
+    pub(crate) fn commit(&mut self) -> bool {
+        let Some(keeping) = &mut self.keeping else { return false };
+        let replies = keeping.store.commit(&self.kernel);
+        let any = !replies.is_empty();
+        for reply in replies {
+            let keeping = self.keeping.as_mut().expect("it replies");
+            match reply {
+                Reply::Committed(number) => {
+                    let mut begun = Vec::new();
+                    let ready = keeping.held.partition_point(|it| it.0 <= number);
+                    for (_, start) in keeping.held.drain(..ready) {
+                        for task in &start.run.tasks {
+                            let is_kept = keeping.store.disk.runs(task.id, task.attempt);
+                            assert!(is_kept, "{:?} starts before it was committed", start.run);
+                        }
+                        keeping.started.push(start.run.id);
+                        begun.push(start.run.id);
+                        self.runs.insert(start.run.id, start);
+                    }
+                    for run in begun {
+                        self.handle(Input::Begun(run));
+                    }
+                }
+                Reply::Joined(ticket, index, known) => {
+                    let (join, mut found) = keeping.entered.remove(&ticket).expect("it was asked");
+                    found.joined = joined(join, index, known);
+                    self.handle(Input::Entered(ticket, Ok(found)));
+                }
+            }
+        }
+        any
+    }
+
+    /// The store begins a round, if there is anything to do in one.
+    pub(crate) fn round(&mut self) -> bool {
+        let Some(keeping) = &mut self.keeping else { return false };
+        let Some(number) = keeping.store.round(&self.kernel) else { return false };
+        self.handle(Input::Fence(number));
+        true
+    }
+
+    /// Answers the oldest question whether files are there.
+    pub(crate) fn look(&mut self) -> bool {
+        let asked = self.keeping.as_mut().and_then(|it| it.looks.pop_front());
+        let Some((number, tasks)) = asked else { return false };
+        self.look_for(number, &tasks);
+        true
+    }
+
+    fn look_for(&mut self, number: u64, tasks: &[Place]) {
+        let missing = tasks.iter().filter(|(_, path)| self.kernel.resolve(path).is_none());
+        let missing = missing.map(|(id, _)| *id).collect();
+        self.handle(Input::Missing(number, missing));
     }
 
     pub(crate) fn handle(&mut self, input: Input<'_>) {
@@ -44,9 +142,19 @@ impl World {
 
     /// Takes the next effect and begins what it wants of the kernel; gives back the effect.
     pub(crate) fn poll(&mut self) -> Option<Effect> {
-        let effect = self.engine.poll()?;
+        let Some(effect) = self.engine.poll() else {
+            self.keeping.as_mut().map(Keeping::sync);
+            return None;
+        };
         match &effect {
-            Effect::Enter(enter) => self.walks.push_back(Walk::Asked(enter.clone())),
+            Effect::Enter(enter) => {
+                if let Some(keeping) = &mut self.keeping
+                    && enter.join != Join::No
+                {
+                    keeping.asked.insert(enter.ticket, enter.join);
+                }
+                self.walks.push_back(Walk::Asked(enter.clone()));
+            }
             Effect::Leave(wd) => self.kernel.leave(*wd),
             Effect::Barrier => {
                 let wd = self.kernel.barrier();
@@ -55,21 +163,37 @@ impl World {
             Effect::Start(start) => {
                 let Start { run, plan, files } = start;
                 let start = Start { run: run.clone(), plan: plan.clone(), files: files.clone() };
-                self.runs.insert(run.id, start);
+                match &mut self.keeping {
+                    Some(keeping) => keeping.hold(start),
+                    None => {
+                        self.runs.insert(run.id, start);
+                    }
+                }
             }
             Effect::Probe(probe, _) => drop(self.probes.insert(probe.id, probe.clone())),
             Effect::Ask(question) => panic!("nobody here is asked: {question:?}"),
-            Effect::Stop(run, _) => assert!(self.runs.contains_key(run), "{run:?} has ended"),
-            Effect::LookFor(number, tasks) => {
-                let missing = tasks.iter().filter(|(_, path)| self.kernel.resolve(path).is_none());
-                let missing = missing.map(|(id, _)| *id).collect();
-                self.handle(Input::Missing(*number, missing));
+            Effect::Stop(run, _) => {
+                if self.keeping.as_mut().is_some_and(|it| it.take_back(*run)) {
+                    self.handle(Input::Ended(*run, Outcome::Stopped));
+                } else {
+                    assert!(self.runs.contains_key(run), "{run:?} has ended");
+                }
             }
-            Effect::Say(_)
-            | Effect::Tell(_)
-            | Effect::Exit
-            | Effect::Keep(_)
-            | Effect::Passed(_) => (),
+            Effect::LookFor(number, tasks) => match &mut self.keeping {
+                Some(keeping) => keeping.looks.push_back((*number, tasks.clone())),
+                None => self.look_for(*number, tasks),
+            },
+            Effect::Keep(keep) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.store.keep(keep.clone());
+                }
+            }
+            Effect::Passed(number) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.store.passed(*number);
+                }
+            }
+            Effect::Say(_) | Effect::Tell(_) | Effect::Exit => (),
         }
         Some(effect)
     }
@@ -81,8 +205,14 @@ impl World {
         }
         let at = n % self.walks.len();
         let walk = self.walks.remove(at).expect("within its length").step(&mut self.kernel);
-        if let Walk::Done(ticket, found) = walk {
-            self.handle(Input::Entered(ticket, found));
+        if let Walk::Done(ticket, mut answer) = walk {
+            if let Some(keeping) = &mut self.keeping {
+                match keeping.join(ticket, answer) {
+                    Some(it) => answer = it,
+                    None => return true,
+                }
+            }
+            self.handle(Input::Entered(ticket, answer));
         } else {
             self.walks.insert(at, walk);
         }
@@ -122,5 +252,52 @@ impl World {
         self.now = self.now.max(due);
         self.handle(Input::Time);
         true
+    }
+}
+
+impl Keeping {
+    fn open(disk: Disk) -> Self {
+        Self {
+            store: Store::open(disk),
+            held: VecDeque::new(),
+            said: 0,
+            owes: false,
+            asked: BTreeMap::new(),
+            entered: BTreeMap::new(),
+            looks: VecDeque::new(),
+            started: Vec::new(),
+        }
+    }
+
+    /// Holds a run until what was said so far is committed.
+    fn hold(&mut self, start: Start) {
+        self.held.push_back((self.said + 1, start));
+        self.owes = true;
+    }
+
+    fn sync(&mut self) {
+        if std::mem::take(&mut self.owes) {
+            self.said += 1;
+            self.store.sync(self.said);
+        }
+    }
+
+    fn take_back(&mut self, run: RunId) -> bool {
+        let at = self.held.iter().position(|(_, it)| it.run.id == run);
+        at.and_then(|at| self.held.remove(at)).is_some()
+    }
+
+    /// Asks about what has been entered. Gives it back if there is nothing to ask.
+    fn join(
+        &mut self,
+        ticket: Ticket,
+        answer: Result<Found, EnterError>,
+    ) -> Option<Result<Found, EnterError>> {
+        let Some(join) = self.asked.remove(&ticket) else { return Some(answer) };
+        let Ok(found) = answer else { return Some(answer) };
+        let listed = (join == Join::Baseline).then(|| found.seen());
+        self.store.join(ticket, found.identity, listed);
+        self.entered.insert(ticket, (join, found));
+        None
     }
 }
