@@ -363,7 +363,7 @@ fn directories_that_are_gone_or_not_joined_are_forgotten() {
     }
     bench.settle();
     let mut bench = bench.reopened();
-    let (first, second) = (bench.join(dir(1), vec![], true), bench.join(dir(2), vec![], true));
+    let (first, second) = (bench.join(dir(1), vec![], false), bench.join(dir(2), vec![], false));
     bench.say([Say::Gone(first.index), Say::Reconciled, Say::Gone(IndexId::NONE)]);
     bench.settle();
     let mut bench = bench.reopened();
@@ -373,6 +373,19 @@ fn directories_that_are_gone_or_not_joined_are_forgotten() {
         assert!(joined.index > second.index);
     }
     assert_eq!(bench.join(dir(2), vec![], true).known, Some(vec![seen(b"a", 2)]));
+}
+
+#[test]
+fn a_baseline_is_what_was_seen_of_a_directory_that_is_known_as_well() {
+    let place = place();
+    let mut bench = Bench::open(place.path());
+    bench.join(dir(1), vec![seen(b"a", 1), seen(b"b", 2)], true);
+    bench.settle();
+    let listed = vec![seen(b"b", 2), seen(b"c", 3)];
+    bench.join(dir(1), listed.clone(), true);
+    bench.settle();
+    let mut bench = bench.reopened();
+    assert_eq!(bench.join(dir(1), vec![], false).known, Some(listed));
 }
 
 #[test]
