@@ -18,6 +18,10 @@
 //! its place may be older than the node: they are answered by entering the place again, which
 //! tells the truth. Once it has settled, records are the truth.
 //!
+//! Who is told of events takes along, with each move, what was told before. That is held against the
+//! tree as well, and what is not believed to be where it is is told of again (see `tree::beliefs`): so
+//! nothing is lost by records and listings that contradict each other.
+//!
 //! A directory that leaves its place by `IN_MOVED_FROM` is in no place until `IN_MOVED_TO` puts it into
 //! one. Its own `IN_MOVE_SELF` comes behind both, so if it is still in no place then, it has left the
 //! watched area; no timer is needed.
@@ -26,6 +30,7 @@
 //! links of watched files). Two places of one inode in the same mount, reached without links, can
 //! only be a directory that has moved; otherwise it is shared, and each place has its own node.
 
+mod beliefs;
 mod compare;
 mod entering;
 mod nodes;
@@ -43,6 +48,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::nodes::NodeId;
 use self::{
+    beliefs::Beliefs,
     compare::{Difference, Writing},
     nodes::Nodes,
     settle::{Echo, Epochs},
@@ -403,6 +409,9 @@ struct Departure {
     suspect: SpotsId,
     /// The place that something else was moved into while this stood there.
     displaced: Option<(NodeId, Box<[u8]>)>,
+    /// Whether both it and what was moved there were at rest: if it was not replaced, the two were
+    /// exchanged.
+    exchanged: bool,
     /// Whether the node is only taken to be what left.
     doubtful: bool,
     /// The epoch by whose end the node has arrived somewhere, or is gone.
@@ -428,6 +437,7 @@ pub struct Tree {
     barrier_asked: bool,
     departures: VecDeque<Departure>,
     epochs: Epochs,
+    beliefs: Beliefs,
     notices: VecDeque<Notice>,
     /// Paths of Watches that are waited for, each told of once.
     waiting: BTreeSet<Arc<[u8]>>,
@@ -477,6 +487,7 @@ impl Tree {
             barrier_asked: false,
             departures: VecDeque::new(),
             epochs: Epochs::default(),
+            beliefs: Beliefs::default(),
             notices: VecDeque::new(),
             waiting: BTreeSet::new(),
             unwatched: 0,
@@ -590,6 +601,7 @@ impl Tree {
             }
             let epoch = self.epochs.abandon();
             self.settle(&epoch.listed, out);
+            self.resolve_beliefs(false);
         }
     }
 

@@ -327,7 +327,7 @@ fn not_told_of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Vec<String> {
 #[test]
 fn what_was_once_lost_is_told_of() {
     use Op::{Ask, Mkdir, Read, Rename, Touch, Walk};
-    let histories: [&[Op]; 4] = [
+    let histories: &[&[Op]] = &[
         &[
             Mkdir(1, 2),
             Mkdir(2, 0),
@@ -392,6 +392,23 @@ fn what_was_once_lost_is_told_of() {
             Rename(6, 3, 6, 0),
             Walk(0),
             Rename(2, 2, 1, 3),
+        ],
+        &[
+            Mkdir(1, 1),
+            Touch(0, 0),
+            Mkdir(1, 0),
+            Mkdir(4, 0),
+            Mkdir(1, 0),
+            Touch(0, 0),
+            Read,
+            Touch(0, 0),
+            Ask,
+            Walk(0),
+            Walk(0),
+            Touch(3, 0),
+            Mkdir(5, 0),
+            Rename(1, 0, 1, 2),
+            Rename(5, 1, 1, 0),
         ],
     ];
     for (number, ops) in histories.iter().enumerate() {

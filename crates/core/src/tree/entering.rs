@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Closed, Enter, Flight, Found, Join, Joined, Kind, Look, NodeId, Notice, Otherwise, Ticket,
     Todo, Tree, WatchError, Why,
-    nodes::{Node, State},
+    nodes::{Node, State, Told},
     settle::Echo,
 };
 use crate::{
@@ -327,7 +327,9 @@ impl Tree {
         (node.id, node.anchor, node.mount) = (found.id, anchor, found.mount);
         (node.spots, node.mask, node.epoch) = (spots, mask, self.epochs.number());
         (node.state.file, node.state.linked) = (file, found.linked);
-        node.state.present = arrival == Arrival::Present;
+        if arrival == Arrival::Present {
+            node.state.told = Told::Present;
+        }
         match &found.wd {
             Ok(_) => (),
             Err(WatchError::Limit) => {

@@ -65,8 +65,21 @@ pub(super) struct State {
     pub(super) awaits: bool,
     /// It stands where a record put it of which it is not sure that it was about this node.
     pub(super) doubtful: bool,
-    /// A listing had it before any record did, and it was taken to have been there all along.
-    pub(super) present: bool,
+    /// What was told of its entries.
+    pub(super) told: Told,
+}
+
+/// What was told of a directory's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing so far.
+    #[default]
+    Nothing,
+    /// Nothing: a listing had the directory before any record did, and it was taken to have been
+    /// there all along.
+    Present,
+    /// Something.
+    Something,
 }
 
 /// All nodes.

@@ -20,7 +20,8 @@ impl Tree {
             }
             return;
         }
-        let src: Arc<[u8]> = self.path(node).into();
+        let src = self.path(node).into();
+        self.keep_belief(node);
         if std::mem::take(&mut self.nodes[node].state.departed) {
             // The second half may still come, and wants to know where from.
             for departure in self.departures.iter_mut().filter(|it| it.node == Some(node)) {
@@ -43,8 +44,9 @@ impl Tree {
         self.nodes[node].epoch = self.epochs.number();
         self.nodes[node].state.doubtful = false;
         self.put(node, parent, &todo.name, spots);
-        self.note_moved(node, Arc::clone(&src));
-        self.epochs.set_source(parent, &todo.name, src);
+        if self.nodes.contains(node) {
+            self.note_moved(node, src);
+        }
     }
 
     /// Something else was found where a node stands.
@@ -118,11 +120,11 @@ impl Tree {
 
     /// Something was moved into the place where a node stands: either it is gone, or it is the
     /// other half of an exchange.
-    pub(super) fn displace(&mut self, node: NodeId) {
+    pub(super) fn displace(&mut self, node: NodeId, certain: bool) {
         let Some(parent) = self.nodes.parent(node) else { return };
         let name = self.nodes[node].name.clone();
         let path = self.path(node).into();
-        self.nodes.unlink(node);
+        self.detach(node);
         self.nodes[node].state.departed = true;
         let displaced = Some((parent, name));
         self.remember(Departure {
@@ -131,6 +133,7 @@ impl Tree {
             node: Some(node),
             suspect: SpotsId::NONE,
             displaced,
+            exchanged: certain && !self.epochs.is_settling(self.nodes[node].epoch),
             doubtful: true,
             until: None,
         });
@@ -166,6 +169,7 @@ impl Tree {
                 self.notices.push_back(Notice::Gone(path));
             }
             self.epochs.take_untold(node);
+            self.beliefs.remove(&node);
             self.memory.differing.remove(&node);
             if self.nodes[node].state.file {
                 // A file is known by its place: elsewhere it is an entry of a directory.

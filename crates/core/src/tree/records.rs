@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Departure, NodeId, Notice, Otherwise, Sighting, Sink, Tree, Why};
+use super::{Departure, NodeId, Notice, Otherwise, Sighting, Sink, Tree, Why, nodes::Told};
 use crate::{
     event::{EventType, Origin},
     plan::WatchId,
@@ -32,6 +32,9 @@ impl Tree {
             && self.epochs.is_echo(record.wd, event_type, record.name)
         {
             return;
+        }
+        if !self.beliefs.is_empty() && !record.name.is_empty() {
+            self.tell_moved_before(node, event_type, record.name, out);
         }
         if settling {
             self.tell_before(node, event_type, record.name, out);
@@ -62,10 +65,8 @@ impl Tree {
             };
             let from = sighting.src.clone();
             out(self, sighting);
-            if let Some(from) = from {
-                let to = self.place_path(Some(node), name);
-                self.epochs.source_came(&from, cookie, &to);
-            }
+            let mover = from.as_ref().and_then(|_| self.departure(cookie)?.node);
+            self.told(node, event_type, name, from.as_ref(), mover);
         }
         let (name, is_dir) = (record.name, record.mask.is_dir());
         self.note(node, name, event_type, is_dir);
@@ -102,14 +103,15 @@ impl Tree {
 
     /// What was taken to have been there all along has come just now: what is in it is new as well.
     pub(super) fn is_new(&mut self, node: NodeId, arrival: Arrival) {
-        if std::mem::take(&mut self.nodes[node].state.present) {
+        let told = &mut self.nodes[node].state.told;
+        if *told == Told::Present {
+            *told = Told::Nothing;
             self.push_todo(node, Why::Arrived(arrival));
         }
     }
 
     pub(super) fn moved_from(&mut self, parent: NodeId, name: &[u8], is_dir: bool, cookie: u32) {
         let path: Arc<[u8]> = self.place_path(Some(parent), name).into();
-        self.epochs.source_left(&path, cookie);
         let displaced = |it: &Departure| {
             it.node.is_some_and(|node| self.is_of_kind(node, is_dir))
                 && it.displaced.as_ref().is_some_and(|(node, at)| *node == parent && **at == *name)
@@ -132,7 +134,7 @@ impl Tree {
                 self.confirm(child, Otherwise::Left(cookie));
                 node = None;
             } else {
-                self.nodes.unlink(child);
+                self.detach(child);
                 self.nodes[child].state.departed = true;
             }
         }
@@ -142,6 +144,7 @@ impl Tree {
             node,
             suspect,
             displaced: None,
+            exchanged: false,
             doubtful: node.is_some_and(|it| self.nodes[it].state.doubtful),
             until: None,
         });
@@ -186,7 +189,7 @@ impl Tree {
             return;
         }
         if let Some(victim) = victim {
-            self.displace(victim);
+            self.displace(victim, !departure.doubtful);
         }
         self.nodes[node].state.departed = false;
         self.nodes[node].state.moved = true;
@@ -217,7 +220,7 @@ impl Tree {
         departure.doubtful = true;
         // If it was watched only after it had moved, its own IN_MOVE_SELF will not come.
         departure.until = Some(number);
-        self.nodes.unlink(node);
+        self.detach(node);
         self.nodes[node].state.departed = true;
     }
 
@@ -327,7 +330,7 @@ impl Tree {
             return;
         }
         let path = self.path(node).into();
-        self.nodes.unlink(node);
+        self.detach(node);
         self.nodes[node].state.departed = true;
         self.remember(Departure {
             cookie: 0,
@@ -335,6 +338,7 @@ impl Tree {
             node: Some(node),
             suspect: SpotsId::NONE,
             displaced: None,
+            exchanged: false,
             doubtful: true,
             until: Some(self.epochs.number()),
         });

@@ -8,14 +8,13 @@
 //! of times before the listing. Once it is read, what the listing found and no record told of is
 //! told as an event of origin `scan`, once.
 
-use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+use std::{collections::VecDeque, hash::BuildHasher};
 
 use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::{
     event::{EventType, Mask},
-    path,
     record::Wd,
     stamp::Stamp,
     tree::{Closed, Entry, Kind, NodeId, Todo, compare::Difference},
@@ -30,8 +29,6 @@ pub(super) struct Epochs {
     open: VecDeque<(Wd, Epoch)>,
     passed: u32,
     untold: FxHashMap<NodeId, Untold>,
-    /// Those untold entries that were known elsewhere, and perhaps some that have been told of.
-    sourced: Vec<(NodeId, Box<[u8]>)>,
 }
 
 /// What was entered together.
@@ -73,16 +70,6 @@ pub(super) struct UntoldEntry {
     pub(super) difference: Option<Difference>,
     /// That it came has been told, because a record about it had to be.
     pub(super) came: bool,
-    /// Where it was before, if it is a directory that was known under another name.
-    pub(super) src: Option<Source>,
-}
-
-/// Where a directory was when it was last told of.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    path: Arc<[u8]>,
-    /// The move by which it, or something above it, has left there since, by the records; 0: none.
-    left_by: u32,
 }
 
 impl Epochs {
@@ -187,45 +174,6 @@ impl Epochs {
         self.untold.remove(&node)
     }
 
-    /// Notes that an entry of a listing that is not told of yet was last told of at `path`.
-    pub(super) fn set_source(&mut self, parent: NodeId, name: &[u8], path: Arc<[u8]>) {
-        let Some(entry) = self.untold.get_mut(&parent).and_then(|it| it.get(name)) else { return };
-        entry.src = Some(Source { path, left_by: 0 });
-        self.sourced.push((parent, name.into()));
-    }
-
-    /// What is listed in one place and was told of in another may be known by records to have been
-    /// in a third one in between. `from` has left by the move of this cookie.
-    pub(super) fn source_left(&mut self, from: &[u8], cookie: u32) {
-        self.each_source(|it| {
-            if it.left_by == 0 && path::below(&it.path, from).is_some() {
-                it.left_by = cookie;
-            }
-        });
-    }
-
-    /// See [`Self::source_left`]: `to` is where it went.
-    pub(super) fn source_came(&mut self, from: &[u8], cookie: u32, to: &[u8]) {
-        self.each_source(|it| {
-            if it.left_by == cookie
-                && let Some(rest) = path::below(&it.path, from)
-            {
-                let path = if rest.is_empty() { to.to_vec() } else { path::join(to, rest) };
-                *it = Source { path: path.into(), left_by: 0 };
-            }
-        });
-    }
-
-    fn each_source(&mut self, mut change: impl FnMut(&mut Source)) {
-        let untold = &mut self.untold;
-        self.sourced.retain(|(parent, name)| {
-            let entry = untold.get_mut(parent).and_then(|it| it.get(name));
-            let Some(source) = entry.and_then(|it| it.src.as_mut()) else { return false };
-            change(source);
-            true
-        });
-    }
-
     /// Takes in that the barrier of all that has been entered is in the queue.
     pub(super) fn close(&mut self, barrier: Wd) {
         self.open.push_back((barrier, std::mem::take(&mut self.current)));
@@ -249,13 +197,6 @@ impl Epochs {
     }
 }
 
-impl UntoldEntry {
-    /// Where it was before, for who tells of it.
-    pub(super) fn take_src(&mut self) -> Option<Arc<[u8]>> {
-        self.src.take().map(|it| it.path)
-    }
-}
-
 impl Untold {
     fn new(entries: Vec<Entry>) -> Self {
         let mut it = Self {
@@ -273,7 +214,7 @@ impl Untold {
         let Entry { name, kind, closed, stamp } = entry;
         let at = u32::try_from(self.entries.len()).expect("entries of a directory are counted");
         let came = !matches!(difference, None | Some(Difference::Came));
-        let entry = UntoldEntry { name, kind, closed, stamp, difference, came, src: None };
+        let entry = UntoldEntry { name, kind, closed, stamp, difference, came };
         self.entries.push(Some(entry));
         let entries = &self.entries;
         let hash_of = |at: u32| entries[at as usize].as_ref().map_or(0, |it| hash(&it.name));

@@ -15,7 +15,9 @@ use crate::{
 impl Tree {
     pub(super) fn pass_barrier(&mut self, barrier: Wd, out: &mut Sink<'_>) {
         while let Some((wd, epoch)) = self.epochs.pass() {
+            self.resolve_beliefs(true);
             self.settle(&epoch.listed, out);
+            self.resolve_beliefs(false);
             if wd == barrier {
                 break;
             }
@@ -37,22 +39,21 @@ impl Tree {
                 continue;
             }
             self.tell_above(*node, out);
-            for mut entry in untold.into_entries() {
+            for entry in untold.into_entries() {
                 if entry.closed == Closed::Unknown {
                     let path = self.place_path_of(*node, &entry.name);
                     self.notices.push_back(Notice::Unprobed(path.into()));
                 }
                 let is_closed = matches!(entry.closed, Closed::Yes | Closed::Unknown);
                 if let Some(difference) = entry.difference
-                    && entry.src.is_none()
+                    && !self.has_belief(*node, &entry.name)
                 {
                     self.tell_difference(*node, &entry, difference, is_closed, out);
                     self.note_told(*node, &entry);
                     continue;
                 }
                 if !entry.came {
-                    let src = entry.take_src();
-                    self.tell_came(*node, &entry.name, entry.kind, src, out);
+                    self.tell_came(*node, &entry.name, entry.kind, out);
                 }
                 if is_closed {
                     self.tell(*node, EventType::CloseWrite, &entry.name, false, None, out);
@@ -64,7 +65,7 @@ impl Tree {
 
     /// Tells of what no record told: by each of the types by which one would have.
     fn tell_difference(
-        &self,
+        &mut self,
         node: NodeId,
         entry: &UntoldEntry,
         difference: Difference,
@@ -99,7 +100,7 @@ impl Tree {
         self.tell_above(node, out);
         let Some(untold) = self.epochs.untold(node) else { return };
         let Some(entry) = untold.get(name) else { return };
-        let (kind, src) = (entry.kind, entry.take_src());
+        let kind = entry.kind;
         let content = matches!(
             entry.difference,
             None | Some(Difference::Came | Difference::Changed | Difference::Closed)
@@ -123,7 +124,7 @@ impl Tree {
             untold.told(name);
         }
         if !came {
-            self.tell_came(node, name, kind, src, out);
+            self.tell_came(node, name, kind, out);
         }
         if closed {
             self.tell(node, EventType::CloseWrite, name, false, None, out);
@@ -147,32 +148,26 @@ impl Tree {
             let name = self.nodes[child].name.clone();
             let Some(entry) = untold.get(&name) else { continue };
             if !std::mem::replace(&mut entry.came, true) {
-                let (kind, src) = (entry.kind, entry.take_src());
-                self.tell_came(parent, &name, kind, src, out);
+                let kind = entry.kind;
+                self.tell_came(parent, &name, kind, out);
             }
         }
     }
 
     /// Tells that something met in a listing has come: made there, or moved from a known place.
-    pub(super) fn tell_came(
-        &self,
-        node: NodeId,
-        name: &[u8],
-        kind: Kind,
-        src: Option<Arc<[u8]>>,
-        out: &mut Sink<'_>,
-    ) {
+    pub(super) fn tell_came(&mut self, node: NodeId, name: &[u8], kind: Kind, out: &mut Sink<'_>) {
+        let src = self.take_belief(node, name);
         let event_type = if src.is_some() { EventType::MovedTo } else { EventType::Create };
-        self.tell(node, event_type, name, kind == Kind::Directory, src, out);
+        self.tell(node, event_type, name, kind == Kind::Directory, src.as_ref(), out);
     }
 
     pub(super) fn tell(
-        &self,
+        &mut self,
         node: NodeId,
         event_type: EventType,
         name: &[u8],
         is_dir: bool,
-        src: Option<Arc<[u8]>>,
+        src: Option<&Arc<[u8]>>,
         out: &mut Sink<'_>,
     ) {
         self.tell_as(node, event_type, name, is_dir, Origin::Scan, None, src, out);
@@ -180,14 +175,14 @@ impl Tree {
 
     #[expect(clippy::too_many_arguments, reason = "they are what is told")]
     fn tell_as(
-        &self,
+        &mut self,
         node: NodeId,
         event_type: EventType,
         name: &[u8],
         is_dir: bool,
         origin: Origin,
         stamp: Option<Stamp>,
-        src: Option<Arc<[u8]>>,
+        src: Option<&Arc<[u8]>>,
         out: &mut Sink<'_>,
     ) {
         let spots = self.nodes[node].spots;
@@ -205,10 +200,11 @@ impl Tree {
             cookie: 0,
             wd: self.nodes.wd(node).unwrap_or(Wd::NONE),
             name,
-            src,
+            src: src.cloned(),
             origin,
             stamp,
         };
         out(self, sighting);
+        self.told(node, event_type, name, src, None);
     }
 }
