@@ -15,7 +15,8 @@
 //! * a directory that is found at a new place is told to have moved there when its parent's listing
 //!   is told, or before anything is told of the place that it left;
 //! * if something is told of a place where another directory's entries are believed to be, nobody
-//!   can tell the two apart any more: that belief is *spoiled*, and is not waited for to come right.
+//!   can tell the two apart any more: that belief is *spoiled*, and such a directory is found anew
+//!   wherever it turns out to be.
 //!
 //! One thing is known to be wrong, and left so: of two directories that were at rest and exchanged
 //! their names in one step (`RENAME_EXCHANGE`), the two moves are told one after the other, and who
@@ -41,6 +42,8 @@ pub(super) struct Belief {
     path: Arc<[u8]>,
     /// Some of them may be believed to be elsewhere, or to be gone.
     spoiled: bool,
+    /// That the directory itself came there was told, and may have been somebody else's coming.
+    named: bool,
     /// It comes of an exchange, by which who is told mixes up both halves; see [`Tree::displace`].
     exchanged: bool,
     /// The epoch whose end nothing can explain it any more.
@@ -53,6 +56,11 @@ fn carry(rest: &[u8], to: &[u8]) -> Arc<[u8]> {
 }
 
 impl Belief {
+    /// Whether who is told of a move from there takes along this directory's entries, and no more.
+    fn is_clear(&self) -> bool {
+        !self.spoiled && !self.named
+    }
+
     /// Whether an event that is told of a path is one of somebody else's in the same place. (That it
     /// left is how it went.)
     fn is_touched(&self, event_type: EventType, at: &[u8]) -> bool {
@@ -91,6 +99,7 @@ impl Tree {
         };
         for belief in self.beliefs.values_mut() {
             belief.spoiled |= !belief.exchanged && belief.is_touched(event_type, &at);
+            belief.named &= event_type != T::MovedFrom || *belief.path != *at;
         }
         match event_type {
             T::Create | T::MovedTo => {
@@ -124,6 +133,7 @@ impl Tree {
             let taken = path::below(&belief.path, from).map(|it| carry(it, to));
             if let Some(path) = taken {
                 (belief.path, belief.until) = (path, until);
+                belief.named |= *belief.path == *to;
                 arrives |= Some(*node) == there;
             } else if path::below(from, &belief.path).is_some() {
                 belief.spoiled = true;
@@ -142,7 +152,13 @@ impl Tree {
             for (below, belief) in beliefs.iter_mut() {
                 belief.spoiled |= self.nodes.is_within(*below, node);
             }
-            beliefs.entry(node).or_insert(Belief { path, spoiled: false, exchanged, until });
+            beliefs.entry(node).or_insert(Belief {
+                named: *path == *to,
+                path,
+                spoiled: false,
+                exchanged,
+                until,
+            });
             self.epochs.count_entered();
         }
         arrives
@@ -158,6 +174,7 @@ impl Tree {
         let belief = self.beliefs.entry(node).or_insert(Belief {
             path,
             spoiled: true,
+            named: false,
             exchanged: false,
             until,
         });
@@ -189,7 +206,10 @@ impl Tree {
     pub(super) fn keep_belief(&mut self, node: NodeId) {
         let (path, spoiled) = self.believed(node);
         let until = self.epochs.number();
-        self.beliefs.insert(node, Belief { path: path.into(), spoiled, exchanged: false, until });
+        self.beliefs.insert(
+            node,
+            Belief { path: path.into(), spoiled, named: false, exchanged: false, until },
+        );
         self.epochs.count_entered();
     }
 
@@ -207,15 +227,13 @@ impl Tree {
     pub(super) fn take_belief(&mut self, parent: NodeId, name: &[u8]) -> Option<Arc<[u8]>> {
         self.agree();
         let node = self.nodes.child(parent, name)?;
-        if self.beliefs.get(&node)?.spoiled {
-            return None;
-        }
+        self.beliefs.get(&node).filter(|it| it.is_clear())?;
         self.beliefs.remove(&node).map(|it| it.path)
     }
 
     pub(super) fn has_belief(&self, parent: NodeId, name: &[u8]) -> bool {
         let node = self.nodes.child(parent, name);
-        node.and_then(|it| self.beliefs.get(&it)).is_some_and(|it| !it.spoiled)
+        node.and_then(|it| self.beliefs.get(&it)).is_some_and(Belief::is_clear)
     }
 
     /// Drops what has come to agree.
@@ -283,7 +301,7 @@ impl Tree {
         let Some(parent) = self.nodes.parent(node) else { return false };
         let name = &self.nodes[node].name;
         let entry = self.epochs.untold(parent).and_then(|it| it.get(name));
-        entry.is_some_and(|it| !it.came) && !self.beliefs[&node].spoiled
+        entry.is_some_and(|it| !it.came) && self.beliefs[&node].is_clear()
     }
 
     /// Forgets a node, and what is below it, to find it anew.
