@@ -347,7 +347,7 @@ fn not_told_of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Vec<String> {
 /// as histories are made up in another way.
 #[test]
 fn what_was_once_lost_is_told_of() {
-    use Op::{Ask, Mkdir, Read, Rename, Touch, Walk};
+    use Op::{Ask, Mkdir, Pin, Read, Remove, Rename, Touch, Walk};
     let histories: &[&[Op]] = &[
         &[
             Mkdir(1, 2),
@@ -448,6 +448,31 @@ fn what_was_once_lost_is_told_of() {
             Rename(0, 1, 6, 2),
             Mkdir(2, 0),
             Rename(5, 1, 1, 2),
+        ],
+        &[
+            Mkdir(5, 3),
+            Touch(0, 0),
+            Mkdir(4, 2),
+            Read,
+            Ask,
+            Mkdir(3, 1),
+            Walk(0),
+            Walk(0),
+            Walk(0),
+            Pin(4),
+            Ask,
+            Mkdir(3, 2),
+            Walk(0),
+            Mkdir(5, 0),
+            Rename(3, 2, 3, 1),
+            Remove(1, 2),
+            Walk(0),
+            Walk(0),
+            Ask,
+            Read,
+            Ask,
+            Walk(0),
+            Rename(7, 1, 6, 0),
         ],
     ];
     for (number, ops) in histories.iter().enumerate() {

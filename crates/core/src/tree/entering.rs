@@ -452,7 +452,10 @@ impl Tree {
                     self.forget(here);
                 }
                 Why::Confirm(Otherwise::Left(cookie)) => self.depart(here, cookie),
-                Why::Confirm(Otherwise::Told) | Why::Arrived(_) | Why::Refresh | Why::Probe => (),
+                // Something else may have come to its place, and gone on: what the next record of this
+                // name is about is to be seen where that leads.
+                Why::Confirm(Otherwise::Told) => self.nodes[here].state.doubtful = true,
+                Why::Arrived(_) | Why::Refresh | Why::Probe => (),
             }
         }
         let Some(parent) = todo.parent else { return };

@@ -63,7 +63,8 @@ pub(super) struct State {
     pub(super) linked: bool,
     /// A name that one of its trails goes on with does not exist, or may be replaced.
     pub(super) awaits: bool,
-    /// It stands where a record put it of which it is not sure that it was about this node.
+    /// It stands where a record put it of which it is not sure that it was about this node, or it was
+    /// not where it stands when it was looked at.
     pub(super) doubtful: bool,
     /// What was told of its entries.
     pub(super) told: Told,
