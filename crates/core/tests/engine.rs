@@ -93,7 +93,12 @@ impl Ledger {
     }
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+/// Whether tasks go on under the new path of what is renamed. One that takes directories is told
+/// itself that they were renamed.
+fn follows(way: usize) -> bool {
+    !matches!(WAYS[way], "no-follow" | "dirs")
+}
+
 struct Story {
     world: World,
     ledger: Ledger,
@@ -101,8 +106,8 @@ struct Story {
     /// directory of which the listing after a reload is the first news counts as one that was
     /// there, whose files are not told of.
     catches_up: bool,
-    /// Whether tasks of [`SURE`] go on under the new path of what is renamed.
-    follows: bool,
+    /// The way of [`SURE`] at the beginning.
+    way: usize,
     stopped: bool,
     exited: bool,
 }
@@ -110,10 +115,8 @@ struct Story {
 impl Story {
     fn new(limit: usize, choice: &PlanChoice) -> Self {
         let world = World::new(Kernel::new(limit), plan(choice), 7);
-        // One that takes directories is told itself that they were renamed.
-        let follows = !matches!(WAYS[choice.sure.1], "no-follow" | "dirs");
-        let ledger = Ledger::default();
-        Self { world, ledger, catches_up: false, follows, stopped: false, exited: false }
+        let (way, ledger) = (choice.sure.1, Ledger::default());
+        Self { world, ledger, catches_up: false, way, stopped: false, exited: false }
     }
 
     fn poll(&mut self) -> bool {
@@ -128,7 +131,7 @@ impl Story {
                 }
             }
             // Without following renames it would have run on a path that is not there.
-            Effect::Say(report) if !self.follows && &*report.logname == SURE => {
+            Effect::Say(report) if !follows(self.way) && &*report.logname == SURE => {
                 if let Say::Cancelled { path, why: CancelReason::Missing } = &report.say {
                     self.ledger.clock += 1;
                     self.ledger.started.insert(path.to_vec(), self.ledger.clock);
@@ -237,9 +240,14 @@ impl Story {
                 }
                 self.world.now = until;
             }
-            Op::Reload(choice) => {
+            Op::Reload(mut choice) => {
                 if self.catches_up {
                     self.catch_up();
+                    // A task that was not taken along by one rename must not be by the next: its
+                    // path is somebody else's by then.
+                    if follows(choice.sure.1) != follows(self.way) {
+                        choice.sure.1 = self.way;
+                    }
                 }
                 self.world.handle(Input::Plan(Arc::new(plan(&choice))));
                 if self.catches_up {
