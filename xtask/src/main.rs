@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod fuzz;
+mod kill;
 mod reference;
 mod soak;
 mod tidy;
@@ -26,6 +27,8 @@ cargo xtask TASK
                          feed the decoders with noise; by libFuzzer where it is there
   soak [--minutes N] [--seed N]
                          the random tests, with seeds that nobody has seen
+  kill [--kills N] [--seed N]
+                         kill the daemon at random, and see that nothing is lost
   bench [--quick] [CASE...]
                          measure, and hold it against the machine's limits
 ";
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Some((&"schema", [])) => reference::schema(),
         Some((&"fuzz", args)) => fuzz::run(args),
         Some((&"soak", args)) => soak::run(args),
+        Some((&"kill", args)) => kill::run(args),
         Some((&"bench", args)) => bench::run(args),
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");

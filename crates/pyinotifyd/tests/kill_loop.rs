@@ -5,10 +5,15 @@
 //! task has seen half of one, and what was seen twice is bounded by the kills. Files that a rule
 //! moves are there exactly once, at their source or at their destination.
 //!
-//! `KILLS` is how often (200), `SEED` repeats a run; `LEVEL` is how much is logged, and with `KEEP`
+//! `KILLS` is how often (200, and 100 for the rules), `SEED` repeats a run; `LEVEL` is how much is logged, and with `KEEP`
 //! the folder is left. `cargo xtask kill` runs it for long.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+#[path = "support/chance.rs"]
+mod chance;
+#[path = "kill_loop/moves.rs"]
+mod moves;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,13 +25,14 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use chance::{Pace, Random, number, seed};
 
 /// How long the last daemon may take to see what is left.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,44 +44,6 @@ const SETTLED: Duration = Duration::from_secs(3);
 
 /// How much of the log is shown when something is wrong. All of it is kept with `KEEP`.
 const LOG: usize = 20_000;
-
-/// `SplitMix64`.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ word >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.next() % (to - from))
-    }
-}
-
-/// Waits, unless the other side has gone.
-struct Pace {
-    _ticks: mpsc::Sender<()>,
-    silence: mpsc::Receiver<()>,
-}
-
-impl Pace {
-    fn new() -> Self {
-        let (ticks, silence) = mpsc::channel();
-        Self { _ticks: ticks, silence }
-    }
-
-    fn wait(&self, time: Duration) {
-        let _ = self.silence.recv_timeout(time);
-    }
-}
 
 /// Makes, changes, moves and deletes files, each version with a number of its own.
 struct Writer {
@@ -279,20 +247,9 @@ fn end(mut child: Child) {
     child.wait().unwrap();
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(default)
-}
-
-fn seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = number("SEED", now.as_secs());
-    eprintln!("seed {seed}");
-    seed
-}
-
-/// Starts the daemon and ends it, most often by `SIGKILL`, as often as that. Gives back the number
-/// of kills.
-fn torment(folder: &Folder, random: &mut Random, times: u64) -> u64 {
+/// Starts the daemon and ends it, most often by `SIGKILL`, as often as that; `look` is called while
+/// none is there. Gives back the number of kills.
+fn torment(folder: &Folder, random: &mut Random, times: u64, mut look: impl FnMut()) -> u64 {
     let pace = Pace::new();
     let mut kills = 0;
     while kills < times {
@@ -310,6 +267,7 @@ fn torment(folder: &Folder, random: &mut Random, times: u64) -> u64 {
             child.wait().unwrap();
             kills += 1;
         }
+        look();
         if random.below(3) == 0 {
             let pause = random.millis(1, 200);
             pace.wait(pause);
@@ -375,7 +333,7 @@ IN_DELETE = { cancel = "see" }
         let stop = Arc::clone(&stop);
         move || writer.run(&stop)
     });
-    let kills = torment(&folder, &mut random, kills);
+    let kills = torment(&folder, &mut random, kills, || ());
     stop.store(true, Ordering::Relaxed);
     let writer = writing.join().unwrap();
 
