@@ -20,7 +20,7 @@ struct Case {
     measure: fn(&Bench) -> Result<Vec<Figure>, String>,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     Case {
         name: "drain",
         about: "a full queue of events that match a Watch and its map, and no scheduler takes",
@@ -50,6 +50,11 @@ const CASES: [Case; 11] = [
         name: "latency",
         about: "from close(2) of a watched file to the first instruction of a program",
         measure: |bench| bench.beside("latency", 500, 50, "p50", daemon::latency),
+    },
+    Case {
+        name: "durable",
+        about: "tasks, and the latency of a program, with `state_dir` and without",
+        measure: |bench| daemon::durable(bench, bench.size(5_000, 500), bench.size(300, 20)),
     },
     Case {
         name: "pending",

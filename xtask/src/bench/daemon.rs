@@ -6,9 +6,10 @@
 
 use std::{
     cell::Cell,
+    env,
     fs::{self, File},
     io::{BufRead, BufReader},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -47,12 +48,23 @@ impl Daemon {
         config: &str,
         fill: impl FnOnce(&Path) -> Result<(), String>,
     ) -> Result<Self, String> {
-        let folder = said(tempfile::tempdir())?;
+        Self::start_in(&env::temp_dir(), bench, config, fill)
+    }
+
+    /// The same with its folder in there; `STATE` stands for a directory beside `ROOT`.
+    fn start_in(
+        place: &Path,
+        bench: &Bench,
+        config: &str,
+        fill: impl FnOnce(&Path) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let folder = said(tempfile::tempdir_in(place))?;
         let root = folder.path().join("root");
         said(fs::create_dir(&root))?;
         fill(&root)?;
         let config = config
             .replace("ROOT", &root.display().to_string())
+            .replace("STATE", &folder.path().join("state").display().to_string())
             .replace("LIMITS", &bench.limits.display().to_string());
         let config_file = folder.path().join("config.toml");
         said(fs::write(&config_file, config))?;
@@ -302,10 +314,16 @@ pub(super) fn spawn(bench: &Bench, count: u64) -> Figures {
 }
 
 pub(super) fn latency(bench: &Bench, count: u64) -> Figures {
+    let [half, most] = latencies(bench, &env::temp_dir(), "", count)?;
+    Ok(vec![Figure::new("daemon-p50", half, "ms"), Figure::new("daemon-p99", most, "ms")])
+}
+
+/// The median and the 99th in a hundred, in milliseconds; `keys` are the first of the config.
+fn latencies(bench: &Bench, place: &Path, keys: &str, count: u64) -> Result<[f64; 2], String> {
     let stamps = said(tempfile::NamedTempFile::new())?;
-    let config = PROGRAMS.replace("WORD", "__stamp");
+    let config = format!("{keys}{}", PROGRAMS.replace("WORD", "__stamp"));
     let config = config.replace("STAMPS", &stamps.path().display().to_string());
-    let daemon = Daemon::start(bench, &config, |_| Ok(()))?;
+    let daemon = Daemon::start_in(place, bench, &config, |_| Ok(()))?;
     let mut times = Vec::new();
     for _ in 0..count {
         let file = said(File::create(daemon.root().join("file")))?;
@@ -319,8 +337,90 @@ pub(super) fn latency(bench: &Bench, count: u64) -> Figures {
         times.push(Duration::from_nanos(u64::from_ne_bytes(*last)).saturating_sub(closed));
     }
     times.sort();
-    let part = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1e3;
-    Ok(vec![Figure::new("daemon-p50", part(50), "ms"), Figure::new("daemon-p99", part(99), "ms")])
+    Ok([50, 99].map(|part| times[times.len() * part / 100].as_secs_f64() * 1e3))
+}
+
+/// The same with the state kept on a disk and without, where the watched files are on that disk,
+/// too.
+pub(super) fn durable(bench: &Bench, tasks: u64, programs: u64) -> Figures {
+    let mut figures = Vec::new();
+    for (place, name) in places()? {
+        let mut one = |keys: &str, kind: &str, against: &str| {
+            let [_, two] = tasks_of(bench, &place, keys, 2, tasks)?;
+            let [cpu, many] = tasks_of(bench, &place, keys, 256, tasks)?;
+            let [half, most] = latencies(bench, &place, keys, programs)?;
+            for (what, value, unit) in [
+                ("cpu", cpu, "µs-CPU/task"),
+                ("2-slots", two, "tasks/s"),
+                ("256-slots", many, "tasks/s"),
+                ("p50", half, "ms"),
+                ("p99", most, "ms"),
+            ] {
+                let mut figure = Figure::new(&format!("{name}-{what}{kind}"), value, unit);
+                figure.limit = Some(format!("{name}-{what}{against}"));
+                figures.push(figure);
+            }
+            Ok::<_, String>(())
+        };
+        one("", "", "-nothing")?;
+        one("state_dir = \"STATE\"\n", "-durable", "")?;
+    }
+    Ok(figures)
+}
+
+/// The temporary directory and the memory's file system, if they are two.
+fn places() -> Result<Vec<(PathBuf, &'static str)>, String> {
+    let (here, memory) = (env::temp_dir(), PathBuf::from("/dev/shm"));
+    let device = |path: &Path| fs::metadata(path).map(|it| it.dev()).ok();
+    let is_memory = said(rustix::fs::statfs(&here))?.f_type == TMPFS;
+    let mut places = vec![(here.clone(), if is_memory { "tmpfs" } else { "disk" })];
+    if !is_memory && device(&memory).is_some_and(|it| Some(it) != device(&here)) {
+        places.push((memory, "tmpfs"));
+    }
+    Ok(places)
+}
+
+/// `TMPFS_MAGIC` of statfs(2).
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+
+/// What a task costs that deletes its file: CPU in microseconds, and how many there are in a second.
+/// Making files costs more than that, so they are made while the daemon is stopped.
+fn tasks_of(
+    bench: &Bench,
+    place: &Path,
+    keys: &str,
+    slots: u32,
+    count: u64,
+) -> Result<[f64; 2], String> {
+    let config = r#"
+[scheduler.job]
+breaker = false
+slots = SLOTS
+rules = [{ action = "delete", src_re = "^ROOT/.*$" }]
+[log]
+levels = { job = "warning" }
+[[watch]]
+path = "ROOT"
+event_map = { IN_CLOSE_WRITE = "job" }
+"#;
+    let config = format!("{keys}{}", config.replace("SLOTS", &slots.to_string()));
+    let daemon = Daemon::start_in(place, bench, &config, |_| Ok(()))?;
+    let before = daemon.cpu()?;
+    daemon.signal(Signal::STOP)?;
+    for number in 0..count {
+        said(File::create(daemon.root().join(number.to_string())))?;
+    }
+    let start = Instant::now();
+    daemon.signal(Signal::CONT)?;
+    while said(fs::read_dir(daemon.root()))?.next().is_some() {
+        if start.elapsed() > PATIENCE {
+            return Err("the daemon never deleted all files".into());
+        }
+        // Polls: a watch of the benchmark's own would cost as much as what is measured.
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (time, cpu) = (start.elapsed(), daemon.cpu()?.saturating_sub(before));
+    Ok([cpu.as_secs_f64() * 1e6 / count as f64, count as f64 / time.as_secs_f64()])
 }
 
 pub(super) fn pending(bench: &Bench, count: u64) -> Figures {
