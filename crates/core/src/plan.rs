@@ -158,7 +158,8 @@ pub struct Scheduler {
     pub singlejob: bool,
     /// What an event does while its subject's task runs.
     pub busy: Busy,
-    /// How many runs at once.
+    /// How many runs at once; [`UNLIMITED`](Self::UNLIMITED): as many as there are, and they take
+    /// none of the daemon's slots.
     pub slots: NonZeroUsize,
     /// How long a run may take.
     pub timeout: Option<Duration>,
@@ -284,6 +285,11 @@ pub enum Action {
     Log(LogLine),
     /// Runs a job of a config.py, in the host of its Python.
     Hosted(Job),
+}
+
+impl Scheduler {
+    /// For [`slots`](Self::slots): runs that are no processes need no limit.
+    pub const UNLIMITED: NonZeroUsize = NonZeroUsize::MAX;
 }
 
 /// A callable of a config.py.

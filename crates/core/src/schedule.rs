@@ -168,7 +168,11 @@ pub struct Schedule {
     timers: Timers<Timer>,
     /// The lanes that could start a run, and perhaps some that no longer can.
     turn: VecDeque<LaneId>,
+    /// The same, of lanes that share no slots and wait for nobody.
+    own_turn: VecDeque<LaneId>,
     slots: usize,
+    /// How many runs take none of them.
+    slotless: usize,
     phase: Phase,
     now: Instant,
     ids: TaskIds,
@@ -224,7 +228,9 @@ impl Schedule {
             probes: Probes::default(),
             timers: Timers::default(),
             turn: VecDeque::new(),
+            own_turn: VecDeque::new(),
             slots: 0,
+            slotless: 0,
             phase: Phase::Open,
             now: Instant::ZERO,
             ids,
@@ -465,7 +471,13 @@ impl Schedule {
             } else if !delay.is_zero() {
                 self.say(lane, id, Say::Scheduled { path, mask, delay });
             }
-            self.insert_task(now, task, due);
+            let held = runs_now && settings.busy != Busy::Parallel;
+            match self.lane(lane).id {
+                Some(scheduler) if due == Due::Now && !held && self.could_start_at_once(lane) => {
+                    self.begin_run(now, lane, scheduler, vec![task]);
+                }
+                Some(_) | None => drop(self.insert_task(now, task, due)),
+            }
         }
 
         if let (true, Busy::Restart, Some(subject)) = (runs_now, settings.busy, subject) {

@@ -109,3 +109,26 @@ fn the_schema_is_json() {
     let out = pyinotifyd(&["schema"]).success().stderr("").get_output().stdout.clone();
     assert!(out.starts_with(b"{\n") && out.ends_with(b"}\n"));
 }
+
+#[test]
+fn only_root_installs_and_that_is_a_matter_of_usage() {
+    use std::os::unix::process::CommandExt;
+
+    for argument in ["-i", "-u"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pyinotifyd"));
+        command.arg(argument);
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534);
+        }
+        match command.output() {
+            Ok(output) => {
+                assert_eq!(output.status.code(), Some(2), "{output:?}");
+                assert!(output.stderr.starts_with(b"error: only root can "), "{output:?}");
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                eprintln!("skipped: {argument} without root, because nobody else may run this");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -8,6 +8,10 @@ use crate::{
     plan::{Action, Breaker, Busy, OnCrash, Retry, Scheduler, SchedulerId},
 };
 
+/// So many runs go on at once of a scheduler without a limit: whoever carries them out has stopped
+/// doing so, and what it has not taken must not grow for ever. Further tasks wait.
+const IN_FLIGHT: usize = 1 << 18;
+
 /// A scheduler. A reload that keeps its name keeps its lane.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -27,13 +31,17 @@ pub(super) struct Lane {
 
 /// What of a scheduler's configuration decides when its tasks run.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the configuration, and none depends on another"
+)]
 pub(super) struct Settings {
     pub(super) delay: Duration,
     pub(super) max_wait: Option<Duration>,
     pub(super) singlejob: bool,
     pub(super) busy: Busy,
-    pub(super) slots: usize,
+    /// `None`: its runs take none of the slots that all share.
+    pub(super) slots: Option<usize>,
     pub(super) timeout: Option<Duration>,
     pub(super) kill_after: Duration,
     pub(super) retry: Retry,
@@ -63,9 +71,14 @@ impl Lane {
         }
     }
 
-    /// Whether it has a task to start and a slot to start it in.
+    /// Whether it has a task to start and a slot of its own to start it in.
     pub(super) fn could_start(&self) -> bool {
-        !self.ready.is_empty() && self.counts.runs + self.probes < self.settings.slots
+        !self.ready.is_empty() && self.has_slot()
+    }
+
+    /// Whether one more run is within its own limit.
+    pub(super) fn has_slot(&self) -> bool {
+        self.counts.runs + self.probes < self.settings.slots.unwrap_or(IN_FLIGHT)
     }
 }
 
@@ -75,13 +88,17 @@ impl Settings {
         if self.singlejob { b"" } else { event.subject() }
     }
 
+    pub(super) fn shares_slots(self) -> bool {
+        self.slots.is_some()
+    }
+
     pub(super) fn of(scheduler: &Scheduler) -> Self {
         Self {
             delay: scheduler.delay,
             max_wait: scheduler.max_wait,
             singlejob: scheduler.singlejob,
             busy: scheduler.busy,
-            slots: scheduler.slots.get(),
+            slots: (scheduler.slots != Scheduler::UNLIMITED).then_some(scheduler.slots.get()),
             timeout: scheduler.timeout,
             kill_after: scheduler.kill_after,
             retry: scheduler.retry,

@@ -124,8 +124,8 @@ impl Schedule {
         let lane = self.lane(id);
         // A reload may have taken the slot, or nothing is to start for now.
         let slot = !self.journal.held
-            && lane.counts.runs + lane.probes < lane.settings.slots
-            && self.runs.len() + self.probes.len() < self.slots;
+            && lane.has_slot()
+            && (self.has_slot() || !lane.settings.shares_slots());
         match lane.id {
             Some(scheduler) if slot && !ready.is_empty() => {
                 self.start(now, id, scheduler, Some(ready));

@@ -25,6 +25,11 @@ impl Schedule {
         let now = self.advance(now);
         self.match_lanes(plan);
         self.slots = plan.slots.get();
+        // Whether one shares slots may have changed.
+        let turns: Vec<LaneId> = self.turn.drain(..).chain(self.own_turn.drain(..)).collect();
+        for id in turns {
+            self.give_turn(id);
+        }
         self.refit_tasks();
         for key in self.subjects.keys() {
             self.refit_subject(key);
@@ -45,6 +50,7 @@ impl Schedule {
         if lane.id.is_none() && lane.counts.runs == 0 && lane.probes == 0 {
             self.lanes[usize::from(id.0)] = None;
             self.turn.retain(|it| *it != id);
+            self.own_turn.retain(|it| *it != id);
         }
     }
 

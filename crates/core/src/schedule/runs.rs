@@ -1,6 +1,6 @@
 //! Runs: which starts next, how it is ended, and what comes after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     Command, Note, Phase, Schedule, Timer,
@@ -32,6 +32,8 @@ pub(super) struct Running {
     /// As they were when it started: a reload does not change what was promised to it.
     timeout: Option<Duration>,
     kill_after: Duration,
+    /// Whether it takes no slot.
+    pub(super) slotless: bool,
 }
 
 /// A task of a run.
@@ -74,9 +76,9 @@ pub(super) struct Subject {
     /// Empty when the scheduler has one subject for all.
     pub(super) path: Arc<[u8]>,
     pub(super) spot: Spot,
-    /// The runs that go on; several only with `busy = "parallel"`, or when a rename made two
-    /// subjects one.
-    pub(super) runs: Vec<u32>,
+    /// The runs that go on, in the order of their starts; several only with `busy = "parallel"`, or
+    /// when a rename made two subjects one.
+    pub(super) runs: VecDeque<u32>,
     /// The task that started last.
     pub(super) task: TaskId,
     pub(super) streak: Streak,
@@ -86,6 +88,15 @@ pub(super) struct Subject {
     pub(super) cancelled: bool,
     /// Whether an event since the start of the last run asked for it to end and start anew.
     pub(super) restarted: bool,
+}
+
+impl Subject {
+    /// Forgets a run that has ended. Of many that go on, it is most likely the first.
+    fn ended(&mut self, run: u32) {
+        if let Some(at) = self.runs.iter().position(|it| *it == run) {
+            self.runs.remove(at);
+        }
+    }
 }
 
 impl Entry for Subject {
@@ -126,16 +137,48 @@ impl Schedule {
         let lane = self.lane_mut(id);
         if !lane.in_turn && lane.could_start() {
             lane.in_turn = true;
-            self.turn.push_back(id);
+            self.give_turn(id);
         }
+    }
+
+    pub(super) fn give_turn(&mut self, id: LaneId) {
+        if self.lane(id).settings.shares_slots() {
+            self.turn.push_back(id);
+        } else {
+            self.own_turn.push_back(id);
+        }
+    }
+
+    /// Whether one more run is within the limit for all.
+    pub(super) fn has_slot(&self) -> bool {
+        self.runs.len() - self.slotless + self.probes.len() < self.slots
+    }
+
+    /// Whether a task that is due, and that nothing else is in the way of, would be the next to
+    /// start. Then it need not be written down among those that wait: most tasks have no delay.
+    pub(super) fn could_start_at_once(&self, id: LaneId) -> bool {
+        let lane = self.lane(id);
+        lane.ready.is_empty()
+            && lane.has_slot()
+            && (self.has_slot() || !lane.settings.shares_slots())
+            && !lane.settings.tests
+            && !self.journal.held
+            && !self.journal.keeps
+    }
+
+    /// The next lane that could start a run.
+    fn next_turn(&mut self) -> Option<LaneId> {
+        if let Some(id) = self.own_turn.pop_front() {
+            return Some(id);
+        }
+        if self.has_slot() { self.turn.pop_front() } else { None }
     }
 
     /// Starts what there are slots for: within a scheduler in the order of becoming ready, and
     /// the schedulers take turns, so that a flood in one does not keep the others waiting.
     pub(super) fn start_ready(&mut self, now: Instant) {
         while !self.journal.held
-            && self.runs.len() + self.probes.len() < self.slots
-            && let Some(id) = self.turn.pop_front()
+            && let Some(id) = self.next_turn()
         {
             let lane = self.lane_mut(id);
             lane.in_turn = false;
@@ -174,6 +217,7 @@ impl Schedule {
         let now = self.advance(now);
         let Some(key) = self.by_run.remove(&run) else { return };
         let run = self.runs.remove(key);
+        self.slotless -= usize::from(run.slotless);
         if let Some(timer) = run.timer {
             self.timers.remove(timer);
         }
@@ -190,7 +234,7 @@ impl Schedule {
         // Two tasks of a batch share a subject when renames made their subjects one.
         let mut subjects: Vec<u32> = run.tasks.iter().map(|it| it.subject).collect();
         for task in run.tasks {
-            self.subjects.get_mut(task.subject).runs.retain(|it| *it != key);
+            self.subjects.get_mut(task.subject).ended(key);
             self.go_on(now, lane, task, outcome.clone(), why, took);
         }
         subjects.sort_unstable();
@@ -268,6 +312,29 @@ impl Schedule {
         tested: Option<Vec<u32>>,
     ) {
         let settings = self.lane(id).settings;
+        let mut starting = Vec::new();
+        match tested {
+            Some(keys) => starting.extend(keys.into_iter().map(|it| self.remove_tested(it))),
+            None => {
+                while starting.len() < settings.batch
+                    && let Some(key) = self.lane(id).ready.front()
+                {
+                    starting.push(self.remove_task(key));
+                }
+            }
+        }
+        self.begin_run(now, id, scheduler, starting);
+    }
+
+    /// Starts a run of these tasks, which are not among those that wait.
+    pub(super) fn begin_run(
+        &mut self,
+        now: Instant,
+        id: LaneId,
+        scheduler: SchedulerId,
+        starting: Vec<Task>,
+    ) {
+        let settings = self.lane(id).settings;
         self.last_run += 1;
         let run = RunId(self.last_run);
         let timer = None;
@@ -280,23 +347,14 @@ impl Schedule {
             stage: Stage::Runs,
             timeout: settings.timeout,
             kill_after: settings.kill_after,
+            slotless: !settings.shares_slots(),
         });
+        self.slotless += usize::from(!settings.shares_slots());
         self.by_run.insert(run, key);
         if !self.notes(id) {
             self.time(now, key);
         }
-        let mut starting = Vec::new();
-        match tested {
-            Some(keys) => starting.extend(keys.into_iter().map(|it| self.remove_tested(it))),
-            None => {
-                while starting.len() < settings.batch
-                    && let Some(key) = self.lane(id).ready.front()
-                {
-                    starting.push(self.remove_task(key));
-                }
-            }
-        }
-        let mut tasks = Vec::new();
+        let mut tasks = Vec::with_capacity(starting.len());
         for task in starting {
             let subject = self.begin(id, &task, key);
             let first = task.first;
@@ -323,7 +381,7 @@ impl Schedule {
                 lane,
                 path,
                 spot: Spot::NONE,
-                runs: Vec::new(),
+                runs: VecDeque::new(),
                 task: task.id,
                 streak: Streak::default(),
                 memory: None,
@@ -334,7 +392,7 @@ impl Schedule {
             self.subjects.insert(subject, follow)
         });
         let subject = self.subjects.get_mut(key);
-        subject.runs.push(run);
+        subject.runs.push_back(run);
         subject.task = task.id;
         subject.streak.handle_start(task.trigger);
         (subject.cancelled, subject.restarted) = (false, false);

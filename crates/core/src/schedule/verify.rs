@@ -77,7 +77,9 @@ impl Schedule {
         assert_eq!(self.timers.len(), timers, "a timer belongs to something");
 
         self.verify_probes();
-        let idle = self.runs.len() + self.probes.len() < self.slots;
+        let slotless = self.by_run.values().filter(|it| self.runs[**it].slotless).count();
+        assert_eq!(slotless, self.slotless);
+        let idle = self.has_slot();
         for (id, lane) in (0..).map(LaneId).zip(&self.lanes) {
             let Some(lane) = lane else {
                 assert!(!counted.contains_key(&id));
@@ -89,11 +91,15 @@ impl Schedule {
             let tested = tested.filter(|(_, it)| matches!(it.state, State::Tested(_))).count();
             assert_eq!(ready.len() + tested, lane.counts.ready);
             assert!(ready.iter().all(|key| self.tasks[*key].lane == id));
-            assert_eq!(self.turn.iter().filter(|it| **it == id).count(), lane.in_turn.into());
+            let shares = lane.settings.shares_slots();
+            let (turn, other) =
+                if shares { (&self.turn, &self.own_turn) } else { (&self.own_turn, &self.turn) };
+            assert_eq!(turn.iter().filter(|it| **it == id).count(), lane.in_turn.into());
+            assert!(!other.contains(&id), "a lane is in one queue");
             if lane.could_start() {
                 assert!(lane.in_turn, "{} would never get its turn", lane.name);
                 assert!(
-                    !idle || self.journal.held,
+                    shares && !idle || self.journal.held,
                     "{} has a task to start, and there is a slot",
                     lane.name
                 );

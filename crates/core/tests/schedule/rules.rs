@@ -297,6 +297,32 @@ fn busy_parallel_starts_another_run_beside() {
 }
 
 #[test]
+fn without_a_limit_each_order_has_its_run_and_takes_no_slot() {
+    let mut each = scheduler("each");
+    (each.busy, each.slots) = (Busy::Parallel, Scheduler::UNLIMITED);
+    let mut desk = Desk::new(1, vec![each, scheduler("other")]);
+    let mut runs = Vec::new();
+    for _ in 0..200 {
+        let cookie = desk.order(0, "/f");
+        assert_eq!(desk.starts[0].tasks[0].2, cookie, "at once, and none is merged");
+        runs.push(desk.started());
+    }
+    desk.order(1, "/f");
+    runs.push(desk.started());
+    desk.order(1, "/g");
+    assert!(desk.starts.is_empty(), "the only slot is taken now");
+    desk.order(0, "/f");
+    runs.push(desk.started());
+    let last = runs.pop().unwrap();
+    for run in runs {
+        desk.done(run);
+    }
+    desk.done(last);
+    desk.done(RunId(203));
+    assert!(desk.schedule.is_empty());
+}
+
+#[test]
 fn busy_restart_stops_the_run_once_and_starts_anew_after_its_end_and_the_delay() {
     let mut desk =
         Desk::one(|it| (it.busy, it.delay, it.retry) = (Busy::Restart, ms(10), retry(9, 1)));

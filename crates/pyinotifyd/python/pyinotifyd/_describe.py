@@ -5,6 +5,7 @@ import inspect
 import math
 import os
 import re
+import types
 import warnings
 
 from . import _objects, _state
@@ -26,12 +27,16 @@ class Mistake(Exception):
 class Job:
     """A callable, and how it is called."""
 
-    __slots__ = ("call", "logname", "takes_id", "slow")
+    __slots__ = ("call", "logname", "takes_id", "is_plain", "slow")
 
     def __init__(self, call, logname, takes_id):
         self.call = call
         self.logname = logname
         self.takes_id = takes_id
+        #: Whether it is an `async def` of (event, task_id), so that none of its code runs when it is
+        #: called, but only when the coroutine is stepped.
+        self.is_plain = takes_id and type(call) in (types.FunctionType, types.MethodType) and bool(
+            getattr(call.__code__, "co_flags", 0) & inspect.CO_COROUTINE)
         #: Whether its last run held the loop for long.
         self.slow = False
 

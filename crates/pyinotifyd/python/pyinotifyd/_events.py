@@ -9,6 +9,8 @@ TYPES = {
     "IN_UNMOUNT": 0x2000, "IN_Q_OVERFLOW": 0x4000, "IN_IGNORED": 0x8000}
 IN_ISDIR = 0x40000000
 
+_UNSET = {"origin": "live", "attempt": 1}
+
 _NAMES = {mask: name for name, mask in TYPES.items()}
 
 
@@ -23,17 +25,23 @@ class Event:
 
     #: Apart from the attributes that `vars()` and `repr()` show, which are the original's:
     #: `origin`, how it became known, from the kernel (`live`) or by looking (`scan`, `recovered`);
-    #: and `attempt`, which run of the task this is, 1 for the first.
+    #: and `attempt`, which run of the task this is, 1 for the first. Unset they are `live` and 1:
+    #: that is what nearly all events are.
     __slots__ = ("__dict__", "__weakref__", "origin", "attempt")
 
     def __init__(self, fields=None, **more):
         fields = {**(fields or {}), **more}
         self.origin = fields.pop("origin", "live")
-        self.attempt = 1
         mask = fields.get("mask", 0)
         fields.setdefault("dir", bool(mask & IN_ISDIR))
         fields.setdefault("maskname", maskname(mask))
         self.__dict__ = fields
+
+    def __getattr__(self, name):
+        # Only asked for what is not there.
+        if name in _UNSET:
+            return _UNSET[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self):
         text = ""
@@ -72,6 +80,15 @@ def received(fields, attempt):
     event.origin = fields.pop("origin", "live")
     fields["dir"], fields["maskname"] = _facts[fields["mask"]]
     event.__dict__ = fields
+    return event
+
+
+def alike(path, wd, mask, name):
+    """The event of a message `runs`: live, about a name in a directory, and no move."""
+    event = _new(Event)
+    is_dir, maskname = _facts[mask]
+    event.__dict__ = {"mask": mask, "wd": wd, "path": path, "name": name,
+                      "pathname": f"{path}/{name}", "dir": is_dir, "maskname": maskname}
     return event
 
 

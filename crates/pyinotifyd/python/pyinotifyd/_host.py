@@ -224,8 +224,8 @@ class Host:
         self._ending = False
         #: The exit status, and how long to wait for threads, once the loop is to end.
         self._over = None
-        self._handlers = {"match": self._match, "stop": self._runs.stop, "log": _logs.handle, "done": self._done,
-                          "ping": self._ping, "end": self._end}
+        self._handlers = {"runs": self._runs.start_alike, "match": self._match, "stop": self._runs.stop,
+                          "log": _logs.handle, "done": self._done, "ping": self._ping, "end": self._end}
         link.on_full = self._on_full
 
     def run(self):

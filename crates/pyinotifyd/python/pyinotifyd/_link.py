@@ -80,6 +80,9 @@ class Link:
         #: A flush may log, by way of user code that JSON calls; so this one is re-entrant.
         self._lock = threading.RLock()
         self._waiting = []
+        #: Keeps a message for the next flush. It is to be a fresh list of plain data, or the number
+        #: of a run that is done: there are many of those, and all in a row are one message.
+        self.post = self._waiting.append
         self._logs = 0
         self._lost = 0
         self._out = memoryview(b"")
@@ -94,10 +97,6 @@ class Link:
     def full(self):
         """Whether bytes wait for the daemon to read."""
         return len(self._out) > 0
-
-    def post(self, message):
-        """Keeps a message for the next flush. It is to be a fresh list of plain data."""
-        self._waiting.append(message)
 
     def post_log(self, level, logname, text, created, task_id):
         """A record for the daemon's log. It is sent at once, as a line to stderr would be: what
@@ -175,7 +174,7 @@ class Link:
             messages.append(["log", 30, "daemon", f"{self._lost} records of Python's log were dropped: "
                              "they came faster than they were taken", time.time(), None])
             self._lost = 0
-        return b"".join(_frames(messages))
+        return b"".join(_frames(_joined(messages)))
 
     def receive(self, size=1 << 18):
         """What has come; empty once the daemon has closed its end, `None` if there is nothing."""
@@ -185,6 +184,26 @@ class Link:
             return None
         except OSError:
             return b""
+
+
+def _joined(messages):
+    """The same, with the runs that are done as messages."""
+    joined, done = [], []
+    for message in messages:
+        if type(message) is int:
+            done.append(message)
+            continue
+        if done:
+            joined.append(_ended(done))
+            done = []
+        joined.append(message)
+    if done:
+        joined.append(_ended(done))
+    return joined
+
+
+def _ended(runs):
+    return ["ended", runs if len(runs) > 1 else runs[0], "done", None]
 
 
 def _frames(messages):

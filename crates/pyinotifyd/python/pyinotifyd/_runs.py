@@ -21,9 +21,13 @@ SLICE = 0.005
 #: How many carriers are made at once, when runs suspend one after another.
 CARRIERS = 256
 
+#: What a coroutine gives in place of what it waits for, when it has ended.
+_DONE = object()
+
 _now = time.monotonic
 _copy_context = contextvars.copy_context
 _received = _events.received
+_alike = _events.alike
 _set_task_id = _logs.task_id.set
 
 
@@ -33,7 +37,6 @@ async def _awaited(it):
 
 def _begin(job, event, task_id):
     """Calls a job, and steps it as far as it goes: `None`, or the coroutine and what it waits for."""
-    _set_task_id(task_id)
     result = job.call(event, task_id) if job.takes_id else job.call(event)
     if type(result) is not types.CoroutineType:
         if not hasattr(type(result), "__await__"):
@@ -56,7 +59,7 @@ class Runs:
         self._soon = soon
         self._on_idle = on_idle
         self._on_busy = on_busy
-        #: The daemon's messages.
+        #: What has not begun: run, job, task id, what its event is made of, attempt.
         self._queue = collections.deque()
         #: Tasks of those that wait for something, by run.
         self._suspended = {}
@@ -72,8 +75,18 @@ class Runs:
 
     def start(self, message):
         """Takes a message `run`. It begins in the order of the messages."""
-        self._queue.append(message)
-        if not self._carriers:
+        self._queue.append(message[1:])
+        self._wake()
+
+    def start_alike(self, job, path, wd, flat):
+        """Takes a message `runs`: first runs of live events in one directory."""
+        it = iter(flat)
+        self._queue.extend([(run, job, task_id, (path, wd, mask, name), 1)
+                            for run, task_id, mask, name in zip(it, it, it, it)])
+        self._wake()
+
+    def _wake(self):
+        if self._queue and not self._carriers:
             self._on_busy()
             self._carry_on()
 
@@ -84,14 +97,14 @@ class Runs:
             task.cancel()
             return
         for at, message in enumerate(self._queue):
-            if message[1] == run:
+            if message[0] == run:
                 del self._queue[at]
                 self._ended(run, "cancelled")
                 self._check_idle()
                 return
 
     def stop_all(self):
-        for run in [it[1] for it in self._queue] + list(self._suspended):
+        for run in [it[0] for it in self._queue] + list(self._suspended):
             self.stop(run)
 
     # -- carriers
@@ -122,7 +135,7 @@ class Runs:
         until = _now() + SLICE
         self._soon()
         while queue:
-            _, run, number, task_id, fields, attempt = queue.popleft()
+            run, number, task_id, fields, attempt = queue.popleft()
             job = jobs.get(number)
             if job is None:
                 self._ended(run, "failed", f"there is no job {number}")
@@ -130,16 +143,25 @@ class Runs:
             if job.slow:
                 # This may take a while, so who has ended should not have to wait for it.
                 self._link.flush()
+            # The carrier's own context is no run's: what is set here is there in the copy.
+            _set_task_id(task_id)
             context = _copy_context()
             self.current = run
+            rest = None
             try:
-                rest = context.run(_begin, job, _received(fields, attempt), task_id)
-            except BaseException as error:
-                rest = None
-                self._raised(run, job, task_id, context, error)
-            else:
+                event = _alike(*fields) if type(fields) is tuple else _received(fields, attempt)
+                if job.is_plain:
+                    coroutine = job.call(event, task_id)
+                    # By `next` its end is no exception, which would cost as much as all the rest.
+                    waits_for = context.run(next, coroutine.__await__(), _DONE)
+                    if waits_for is not _DONE:
+                        rest = coroutine, waits_for
+                else:
+                    rest = context.run(_begin, job, event, task_id)
                 if rest is None:
-                    post(["ended", run, "done", None])
+                    post(run)
+            except BaseException as error:
+                self._raised(run, job, task_id, context, error)
             self.current = None
             if rest is not None:
                 self._suspended[run] = task
@@ -149,7 +171,7 @@ class Runs:
                 except BaseException as error:
                     self._raised(run, job, task_id, context, error)
                 else:
-                    post(["ended", run, "done", None])
+                    post(run)
                 del self._suspended[run]
                 self._soon()
                 self._check_idle()

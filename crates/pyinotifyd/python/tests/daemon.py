@@ -97,7 +97,12 @@ class Host:
         size, = struct.unpack("<I", self._exactly(4))
         data = self._exactly(size)
         data.decode("ascii")
-        messages = json.loads(data)
+        messages = []
+        for message in json.loads(data):
+            if message[0] == "ended" and isinstance(message[1], list):
+                messages += [["ended", it, *message[2:]] for it in message[1]]
+            else:
+                messages.append(message)
         self.messages += messages
         return messages
 

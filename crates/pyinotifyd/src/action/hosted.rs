@@ -300,16 +300,15 @@ impl Hosted {
         }
     }
 
-    /// A host says that a run has ended.
-    pub(crate) fn ended(&mut self, host: HostId, run: RunId, how: How) {
-        let Some(with) = self.take(host, run) else { return };
-        let outcome = match how {
+    /// A host says that a run has ended: its outcome, to be handed over at once.
+    pub(crate) fn ended(&mut self, host: HostId, run: RunId, how: How) -> Option<Outcome> {
+        let with = self.take(host, run)?;
+        Some(match how {
             How::Done(text) => Outcome::Done(text),
             How::Failed(text) => Outcome::Failed(text),
             How::Cancelled if with.asked.is_some() => Outcome::Stopped,
             How::Cancelled => Outcome::Failed("it was cancelled".to_owned()),
-        };
-        self.tell(run, outcome);
+        })
     }
 
     /// The path that a run is about, for messages.

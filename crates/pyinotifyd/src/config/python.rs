@@ -22,14 +22,9 @@ use super::{
 use crate::json::Value;
 
 /// How many runs at once, over all schedulers, unless `Pyinotifyd(slots=…)` says. The original
-/// knew no limit; this is the most that can be said. A run in Python is no process, and for a
-/// callable that gets each event there is nothing worse than to wait: events about one path that
-/// wait become one.
-pub(super) const SLOTS: i128 = 65_536;
-
-/// How many commands, or file actions, of a scheduler at once unless it says: that keeps a burst
-/// from taking every process that the machine has.
-const PROCESSES: i128 = 1024;
+/// knew no limit; this keeps a burst from taking every process that the machine has. A run in
+/// Python is no process, and takes none of these unless a number is given.
+pub(super) const SLOTS: i128 = 1024;
 
 /// What a config.py is, as its host describes it.
 pub(super) struct Described {
@@ -205,9 +200,11 @@ impl<'a> Reader<'a> {
         self.process = value.get("process").unwrap_or(&Value::Null);
         let source = Arc::clone(self.sources.main);
         let top = Thing { value, place: Place::file(&source) };
-        let slots = self.count(&top, "slots").unwrap_or_else(|| top.spot(SLOTS));
+        let given = self.count(&top, "slots");
+        let slots = given.clone().unwrap_or_else(|| top.spot(SLOTS));
         let all = |key| value.get(key).and_then(Value::list).unwrap_or_default();
-        let schedulers = all("schedulers").iter().map(|it| self.scheduler(it, &slots)).collect();
+        let schedulers =
+            all("schedulers").iter().map(|it| self.scheduler(it, given.as_ref())).collect();
         let watches: Vec<_> = all("watches").iter().map(|it| self.watch(it)).collect();
         if watches.is_empty() {
             let warning = Diagnostic::warning(&top.place, "nothing is watched");
@@ -284,7 +281,7 @@ impl<'a> Reader<'a> {
         matchers.into_iter().map(|it| thing.spot(it)).collect()
     }
 
-    fn scheduler(&mut self, value: &'a Value, slots: &Spot<i128>) -> DocScheduler {
+    fn scheduler(&mut self, value: &'a Value, all: Option<&Spot<i128>>) -> DocScheduler {
         let thing = self.thing(value);
         let name = value.get("name").and_then(Value::text).unwrap_or_default();
         let action = value.get("action").unwrap_or(&Value::Null);
@@ -303,11 +300,7 @@ impl<'a> Reader<'a> {
             singlejob: self.bool(&thing, "singlejob"),
             busy: self.text(&thing, "busy"),
             // Its own default would be few: the original knew no limit.
-            slots: self.count(&thing, "slots").or_else(|| {
-                let is_hosted = action.get("python").or_else(|| action.get("call")).is_some();
-                let most = if is_hosted { slots.value } else { PROCESSES.min(slots.value) };
-                Some(thing.spot(most))
-            }),
+            slots: self.slots(&thing, action, all),
             timeout: self.duration(&thing, "timeout"),
             kill_after: self.duration(&thing, "kill_after"),
             retry: self.retry(&thing),
@@ -320,6 +313,22 @@ impl<'a> Reader<'a> {
             process,
             ..DocScheduler::new(thing.spot(name))
         }
+    }
+
+    fn slots(
+        &mut self,
+        thing: &Thing<'a>,
+        action: &Value,
+        all: Option<&Spot<i128>>,
+    ) -> Maybe<i128> {
+        let own = self.count(thing, "slots");
+        // It gets each event at once: those about one path that waited would become one.
+        if action.get("call").is_some() {
+            return None;
+        }
+        let all = all.map(|it| it.value);
+        let most = if action.get("python").is_some() { all } else { Some(all.unwrap_or(SLOTS)) };
+        own.or_else(|| most.map(|it| thing.spot(it)))
     }
 
     fn ready(&mut self, thing: &Thing<'a>) -> Vec<Spot<String>> {

@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,10 @@ use crate::json::Value;
 
 /// With more waiting for it than this, a host gets no records of the log.
 const LOG_BACKLOG: usize = 8 << 20;
+
+/// So long after a frame with runs comes the next one with them, at the soonest. One alone goes at
+/// once; of a stream of them, each would cost both processes a wake-up that costs more than the run.
+const PACE: Duration = Duration::from_millis(1);
 
 /// A host that has tasks and has said nothing for so long is asked whether it is alive, and given
 /// as long for the answer.
@@ -118,6 +122,8 @@ impl Live {
 pub(crate) struct Outbox {
     frames: Mutex<Frames>,
     wake: Notify,
+    /// Whether something is among it that does not wait for its pace.
+    hurries: AtomicBool,
     /// How many runs are with the host.
     active: AtomicUsize,
 }
@@ -130,13 +136,25 @@ impl Outbox {
     /// Says something.
     pub(crate) fn say(&self, message: &ToHost<'_>) {
         self.frames().push(message);
+        self.hurries.store(true, Ordering::Relaxed);
         self.wake.notify_one();
+    }
+
+    /// Adds what can wait for its pace.
+    fn add(&self, mut frames: MutexGuard<'_, Frames>, push: impl FnOnce(&mut Frames)) {
+        // What is there already has woken whom it concerns.
+        let is_first = frames.is_empty();
+        push(&mut frames);
+        drop(frames);
+        if is_first {
+            self.wake.notify_one();
+        }
     }
 
     /// Has a job run.
     pub(crate) fn run(&self, run: RunId, job: u64, task: &RunTask) {
         self.active.fetch_add(1, Ordering::Relaxed);
-        self.say(&ToHost::Run(run, job, task));
+        self.add(self.frames(), |it| it.push_run(run, job, task));
     }
 
     /// Asks what the rules of a run match.
@@ -163,18 +181,19 @@ impl Outbox {
         at: Duration,
         task: Option<&dyn fmt::Display>,
     ) -> bool {
-        let mut frames = self.frames();
+        let frames = self.frames();
         if frames.len() > LOG_BACKLOG {
             return false;
         }
-        frames.push(&ToHost::Log(level, logname, message, at.as_secs_f64(), task));
-        drop(frames);
-        self.wake.notify_one();
+        let message = ToHost::Log(level, logname, message, at.as_secs_f64(), task);
+        self.add(frames, |it| it.push(&message));
         true
     }
 
     fn take(&self) -> Vec<u8> {
-        self.frames().take()
+        let mut frames = self.frames();
+        self.hurries.store(false, Ordering::Relaxed);
+        frames.take()
     }
 }
 
@@ -219,6 +238,8 @@ impl Server {
     /// Until the host closes its end. The error is what it did wrong; `None`: nobody listens.
     async fn converse(&mut self) -> Result<(), Option<String>> {
         let mut writing: (Vec<u8>, usize) = (Vec::new(), 0);
+        // When the last frame went, and until when the next one is held back.
+        let (mut sent, mut held) = (None::<Instant>, None::<Instant>);
         let mut buffer = vec![0; 64 << 10];
         let (mut pulse, mut asked) = (Pulse::Idle, 0);
         // What came with the document.
@@ -231,6 +252,12 @@ impl Server {
             let timer = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let pace = async {
+                match held {
+                    Some(until) => tokio::time::sleep_until(until).await,
                     None => std::future::pending().await,
                 }
             };
@@ -250,7 +277,20 @@ impl Server {
                     }
                 }
                 () = self.outbox.wake.notified(), if has_written => {
+                    let soonest = sent.map(|it| it + PACE).filter(|it| *it > Instant::now());
+                    if soonest.is_some() && !self.outbox.hurries.load(Ordering::Relaxed) {
+                        held = soonest;
+                        continue;
+                    }
                     writing = (self.outbox.take(), 0);
+                    (sent, held) = (Some(Instant::now()), None);
+                    if matches!(pulse, Pulse::Idle) {
+                        pulse = self.beat();
+                    }
+                }
+                () = pace, if has_written => {
+                    writing = (self.outbox.take(), 0);
+                    (sent, held) = (Some(Instant::now()), None);
                     if matches!(pulse, Pulse::Idle) {
                         pulse = self.beat();
                     }

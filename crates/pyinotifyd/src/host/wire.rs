@@ -5,7 +5,7 @@
 //! [`LONGEST`], or no JSON, or holds a message that is not as it should be, is an error, and then
 //! the host is not listened to any more.
 
-use std::{collections::BTreeMap, fmt, io::Write};
+use std::{collections::BTreeMap, fmt, io::Write, sync::Arc};
 
 use pyinotifyd_core::{
     event::{Event, Mask, Origin},
@@ -36,6 +36,8 @@ pub(crate) enum FromHost {
     Refused(Vec<Value>),
     /// A run has ended.
     Ended(RunId, How),
+    /// The jobs of these runs have returned.
+    Done(Vec<RunId>),
     /// What the rules of a run match, for each of its tasks; or why that cannot be said.
     Matched(RunId, Result<Vec<Answers>, String>),
     /// Code asks something of a scheduler.
@@ -174,6 +176,9 @@ fn read(word: &str, items: &[Value]) -> Option<FromHost> {
         }
         ("document", [document]) => FromHost::Document(document.clone()),
         ("refused", [said]) => FromHost::Refused(said.list()?.to_vec()),
+        ("ended", [Value::List(runs), Value::Text(status), Value::Null]) if status == b"done" => {
+            FromHost::Done(runs.iter().map(|it| it.int().map(RunId)).collect::<Option<_>>()?)
+        }
         ("ended", [run, status, text]) => {
             let how = match status.bytes()? {
                 b"done" => How::Done(maybe(text)),
@@ -257,7 +262,7 @@ fn logging(about: &Value) -> Option<Logging> {
 fn event(about: &Value) -> Option<Event> {
     let mask = Mask(about.get("mask")?.int()?);
     let path = |name| Some(about.get(name)?.bytes()?.into());
-    let pathname: std::sync::Arc<[u8]> = path("pathname")?;
+    let pathname: Arc<[u8]> = path("pathname")?;
     let name = about.get("name").and_then(Value::bytes).unwrap_or_default();
     let name_len = if pathname.ends_with(name) { name.len() } else { 0 };
     let origin = about.get("origin").and_then(Value::text);
@@ -402,6 +407,36 @@ pub(crate) struct Frames {
     bytes: Vec<u8>,
     /// Where the frame that messages are added to begins; `None`: there is none.
     open: Option<usize>,
+    /// What the last message has runs of, if one that is like them can be said shortly.
+    last: Option<Last>,
+}
+
+/// Runs that have all in common but their ids, their masks and the names of their files.
+#[derive(Debug)]
+struct Last {
+    job: u64,
+    wd: Wd,
+    /// Of the last of them; the path of its directory is in it.
+    event: Arc<Event>,
+    /// Whether the message is `runs`, which can be added to.
+    is_open: bool,
+}
+
+impl Last {
+    fn is_like(&self, job: u64, event: &Event) -> bool {
+        self.job == job && self.wd == event.wd && self.event.path() == event.path()
+    }
+}
+
+/// Whether an event is one of those that [`Last`] is for.
+fn is_simple(task: &RunTask) -> bool {
+    let event = &task.event;
+    event.origin == Origin::Live
+        && event.src_pathname.is_none()
+        && task.attempt == 1
+        && !event.mask.intersects(Mask(0xc0))
+        && event.name_len > 0
+        && event.path() != b"/"
 }
 
 /// A frame with more than this is not added to.
@@ -410,6 +445,47 @@ const ENOUGH: usize = 256 << 10;
 impl Frames {
     /// Appends a message.
     pub(crate) fn push(&mut self, message: &ToHost<'_>) {
+        self.last = None;
+        self.begin();
+        message.write(&mut self.bytes);
+    }
+
+    /// Appends a run of a job. A flood of those is what a busy host gets, and then each is like the
+    /// one before.
+    pub(crate) fn push_run(&mut self, run: RunId, job: u64, task: &RunTask) {
+        let is_full = self.open.is_some_and(|it| self.bytes.len() - it > ENOUGH);
+        if !is_simple(task) {
+            return self.push(&ToHost::Run(run, job, task));
+        }
+        match self.last.take().filter(|it| !is_full && it.is_like(job, &task.event)) {
+            None => {
+                self.push(&ToHost::Run(run, job, task));
+                let (wd, event) = (task.event.wd, Arc::clone(&task.event));
+                self.last = Some(Last { job, wd, event, is_open: false });
+                return;
+            }
+            Some(last) if last.is_open => {
+                // What it ends with.
+                self.bytes.truncate(self.bytes.len() - 2);
+                self.bytes.push(b',');
+                self.last = Some(last);
+            }
+            Some(last) => {
+                self.begin();
+                write!(self.bytes, "[\"runs\",{job},").expect("a Vec takes all");
+                json::bytes(&mut self.bytes, task.event.path());
+                write!(self.bytes, ",{},[", task.event.wd.0).expect("a Vec takes all");
+                self.last = Some(Last { is_open: true, ..last });
+            }
+        }
+        write!(self.bytes, "{},\"{}\",{},", run.0, task.id, task.event.mask.0)
+            .expect("a Vec takes all");
+        json::bytes(&mut self.bytes, task.event.name());
+        self.bytes.extend_from_slice(b"]]");
+    }
+
+    /// Makes room for a message.
+    fn begin(&mut self) {
         if self.open.is_some_and(|it| self.bytes.len() - it > ENOUGH) {
             self.close();
         }
@@ -419,10 +495,10 @@ impl Frames {
             self.open = Some(self.bytes.len());
             self.bytes.extend_from_slice(b"\0\0\0\0[");
         }
-        message.write(&mut self.bytes);
     }
 
     fn close(&mut self) {
+        self.last = None;
         let Some(start) = self.open.take() else { return };
         self.bytes.push(b']');
         let length = u32::try_from(self.bytes.len() - start - 4).expect("a frame is not that long");
@@ -432,6 +508,11 @@ impl Frames {
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether there is nothing to be sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// All that was pushed, to be sent.
@@ -589,6 +670,81 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_are_alike_share_a_message() {
+        let event = |pathname: &str, mask: u32| {
+            let name_len = pathname.rsplit('/').next().unwrap().len();
+            Arc::new(Event {
+                event_type: Mask(mask).event_type().unwrap(),
+                mask: Mask(mask),
+                is_dir: false,
+                pathname: pathname.as_bytes().into(),
+                src_pathname: None,
+                name_len: name_len.try_into().unwrap(),
+                root_len: 0,
+                wd: Wd(1),
+                cookie: 0,
+                origin: Origin::Live,
+                subject: None,
+            })
+        };
+        let mut frames = Frames::default();
+        let mut run = 0;
+        let mut push = |frames: &mut Frames, job, pathname, mask, attempt| {
+            run += 1;
+            let task = RunTask { id: TaskId(run.into()), event: event(pathname, mask), attempt };
+            frames.push_run(RunId(run), job, &task);
+        };
+        for name in ["/w/a", "/w/b", "/w/\"", "/w/c"] {
+            push(&mut frames, 7, name, 0x100, 1);
+        }
+        frames.push(&ToHost::Ping(1));
+        push(&mut frames, 7, "/w/d", 8, 1);
+        push(&mut frames, 7, "/w/e", 8, 2);
+        push(&mut frames, 7, "/w/f", 0x80, 1);
+        push(&mut frames, 7, "/f", 8, 1);
+        push(&mut frames, 7, "/g", 8, 1);
+        push(&mut frames, 7, "/w/h", 8, 1);
+        push(&mut frames, 8, "/w/i", 8, 1);
+        push(&mut frames, 8, "/w/j", 0x100, 1);
+        let text = frames.take();
+        let frame = Value::parse(&text[4..]).unwrap();
+        let id = |run: u64| TaskId(run.into()).to_string();
+        let words: Vec<String> = frame
+            .list()
+            .unwrap()
+            .iter()
+            .map(|it| match it.list().unwrap() {
+                [word, job, path, wd, flat] => {
+                    assert_eq!((wd.int(), path.bytes()), (Some(1), Some(&b"/w"[..])));
+                    let items = flat.list().unwrap().chunks(4).map(|it| {
+                        let run = it[0].int().unwrap();
+                        assert_eq!(it[1].text(), Some(id(run)));
+                        let mask = it[2].int::<u32>().unwrap();
+                        format!("{run}:{mask:x}:{}", it[3].text().unwrap())
+                    });
+                    let items = items.collect::<Vec<_>>().join(" ");
+                    format!("{} {} {items}", word.text().unwrap(), job.int::<u64>().unwrap())
+                }
+                other => format!("{} {}", other[0].text().unwrap(), other[1].int::<u64>().unwrap()),
+            })
+            .collect();
+        let expected = [
+            "run 1",
+            "runs 7 2:100:b 3:100:\" 4:100:c",
+            "ping 1",
+            "run 5",
+            "run 6",
+            "run 7",
+            "run 8",
+            "run 9",
+            "run 10",
+            "run 11",
+            "runs 8 12:100:j",
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
     fn what_is_no_message_is_an_error() {
         let refused = [
             "{}",
@@ -598,6 +754,8 @@ mod tests {
             "[[\"pong\", -1]]",
             "[[\"nothing\"]]",
             "[[\"matched\", 1, [null], null]]",
+            "[[\"ended\", [1, \"2\"], \"done\", null]]",
+            "[[\"ended\", [1, 2], \"failed\", null]]",
             "[",
             "[[\"hello\", {\"protocol\": 2, \"python\": \"3\"}]]",
             "[[\"order\", \"schedule\", \"s\", {\"mask\": 0, \"pathname\": \"/w\"}, null]]",

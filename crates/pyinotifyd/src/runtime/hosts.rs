@@ -10,7 +10,7 @@ use pyinotifyd_core::{
     event::Event,
     path::{below, shown},
     plan::{NamePattern, Plan, SchedulerId},
-    task::{Order, OrderKind, RunTask},
+    task::{Order, OrderKind, RunId, RunTask},
 };
 use pyinotifyd_sys::time;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use crate::{
     host::{
         live::{Heard, HostId},
         start,
-        wire::FromHost,
+        wire::{FromHost, How},
     },
     json::Value,
     log,
@@ -177,6 +177,8 @@ impl Loop {
                 for message in messages {
                     self.said(host, message);
                 }
+                // Ends that came in one frame, in one go.
+                self.carry_out();
             }
             Heard::Silent(since) => {
                 ::log::error!(
@@ -202,10 +204,22 @@ impl Loop {
         }
     }
 
+    /// What follows is to be carried out by the caller.
+    fn run_ended(&mut self, host: HostId, run: RunId, how: How) {
+        if let Some(outcome) = self.actions.hosted.ended(host, run, how) {
+            self.one_ended(run, outcome);
+        }
+    }
+
     fn said(&mut self, host: HostId, message: FromHost) {
         let is_current = self.actions.hosted.current().is_some_and(|it| it.id == host);
         match message {
-            FromHost::Ended(run, how) => self.actions.hosted.ended(host, run, how),
+            FromHost::Ended(run, how) => self.run_ended(host, run, how),
+            FromHost::Done(runs) => {
+                for run in runs {
+                    self.run_ended(host, run, How::Done(None));
+                }
+            }
             FromHost::Matched(run, answers) => {
                 match self.actions.hosted.matched(host, run, answers) {
                     None => (),

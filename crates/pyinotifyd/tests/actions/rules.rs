@@ -142,6 +142,28 @@ fn a_directory_is_deleted_with_what_is_in_it_only_if_the_rule_says_so() {
 }
 
 #[test]
+fn a_file_is_moved_to_another_file_system() {
+    let world = World::new();
+    let device = |path: &Path| fs::metadata(path).map(|it| it.dev()).ok();
+    let other = ["/dev/shm", "/var/tmp", "/run"].iter().map(Path::new).find_map(|it| {
+        let is_other = device(it).is_some() && device(it) != device(&world.path("in"));
+        is_other.then(|| tempfile::tempdir_in(it).ok()).flatten()
+    });
+    let Some(other) = other else {
+        return eprintln!("skipped: a move to another file system, because there is none");
+    };
+    let rule = format!(
+        "action = \"move\"\nsrc_re = '^$DIR/in/(?P<name>.*)$'\ndst_re = '{}/\\g<name>'",
+        other.path().display()
+    );
+    let daemon = world.start(&job_with("", &[&rule]));
+    world.write("in/f", "content");
+    daemon.wait_for("moved */in/f to ");
+    assert!(!world.exists("in/f"));
+    assert_eq!(fs::read_to_string(other.path().join("f")).unwrap(), "content");
+}
+
+#[test]
 fn a_link_is_moved_as_a_link_and_never_read() {
     for rule in [MOVE, COPY] {
         let world = World::new();

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     process::{Command, Output},
     sync::mpsc,
     thread,
@@ -514,6 +514,216 @@ watches = [Watch("@/w", {"IN_CLOSE_WRITE": s})]
     world.write("other/b");
     daemon.wait("ran for b");
     daemon.stop();
+}
+
+/// More than a thousand of them wait about one path, and more than that in all.
+#[test]
+fn plain_functions_get_each_event_however_many_wait() {
+    let world = World::new();
+    let mut daemon = start!(
+        &world,
+        r#"
+os.mkfifo("@/gate")
+
+def gated(event):
+    if event.name == "first":
+        open("@/gate").close()
+    else:
+        seen(event)
+
+watches = [Watch("@/w", {"IN_ATTRIB": gated, "IN_CREATE": gated})]
+"#
+    );
+    let mut expected = Vec::new();
+    for name in ["w/a", "w/b", "w/first"] {
+        fs::File::create(world.path(name)).unwrap();
+    }
+    expected.extend(["IN_CREATE w/a", "IN_CREATE w/b"]);
+    for number in 0..3000 {
+        // Two in turn, because the kernel merges what it has just told.
+        let name = if number % 2 == 0 { "w/a" } else { "w/b" };
+        let mode = fs::Permissions::from_mode(0o600 + number / 2 % 2);
+        fs::set_permissions(world.path(name), mode).unwrap();
+        expected.push(if number % 2 == 0 { "IN_ATTRIB w/a" } else { "IN_ATTRIB w/b" });
+    }
+    // Opened once the function has opened its end; by then it holds everything up.
+    drop(fs::OpenOptions::new().write(true).open(world.path("gate")).unwrap());
+    daemon.sync();
+    assert_eq!(daemon.told(), expected);
+    daemon.stop();
+}
+
+#[test]
+fn a_task_that_raises_while_the_daemon_stops_does_not_hang_it() {
+    let world = World::new();
+    let mut daemon = start!(
+        &world,
+        r#"
+async def task(event, task_id):
+    logging.getLogger("t").info("began")
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        raise ValueError("not now")
+
+s = TaskScheduler(task)
+watches = [Watch("@/w", {"IN_CLOSE_WRITE": s})]
+
+class Impatient(Pyinotifyd):
+    def __init__(self, watches, shutdown_timeout):
+        super().__init__(watches, shutdown_timeout=0)
+Pyinotifyd = Impatient
+"#
+    );
+    world.write("w/f");
+    daemon.wait("began");
+    daemon.stop();
+    assert!(daemon.log.iter().any(|line| line.contains("ValueError: not now")), "{daemon}");
+}
+
+#[test]
+fn a_stop_lets_a_job_end_that_has_begun_after_its_delay() {
+    let world = World::new();
+    let mut daemon = start!(
+        &world,
+        r#"
+os.mkfifo("@/gate")
+
+async def task(event, task_id):
+    logging.getLogger("t").info("began")
+    await asyncio.get_running_loop().run_in_executor(None, lambda: open("@/gate").close())
+    logging.getLogger("t").info("ended")
+
+s = TaskScheduler(task, delay=0.01)
+watches = [Watch("@/w", {"IN_CLOSE_WRITE": s})]
+"#
+    );
+    world.write("w/f");
+    daemon.wait("began");
+    daemon.signal(Signal::TERM);
+    daemon.wait("stopping, ");
+    drop(fs::OpenOptions::new().write(true).open(world.path("gate")).unwrap());
+    assert_eq!(daemon.wait_end().code(), Some(0));
+    assert!(daemon.log.iter().any(|line| line.ends_with("ended")), "{daemon}");
+}
+
+#[test]
+fn a_reload_doubles_no_handler_and_no_line() {
+    let world = World::new();
+    let mut daemon = start!(
+        &world,
+        r#"
+handler = logging.FileHandler("@/log")
+logging.getLogger().addHandler(handler)
+def note(event): logging.getLogger("t").info(f"noted {event.name}")
+watches = [Watch("@/w", {"IN_CLOSE_WRITE": note})]
+"#
+    );
+    for _ in 0..3 {
+        daemon.signal(Signal::HUP);
+        daemon.wait("reloaded, ");
+    }
+    world.write("w/f");
+    daemon.wait("noted f");
+    daemon.sync();
+    daemon.stop();
+    let lines = daemon.log.iter().filter(|line| line.contains("noted f"));
+    assert_eq!(lines.count(), 1, "{daemon}");
+    let log = fs::read_to_string(world.path("log")).unwrap();
+    assert_eq!(log.matches("noted f").count(), 1, "{log}");
+}
+
+#[test]
+fn a_command_gets_what_is_empty_as_an_argument_and_no_word_for_directories() {
+    let world = World::new();
+    let mut daemon = start!(
+        &world,
+        r#"
+s = ShellScheduler("printf '%s|' {maskname} {src_pathname} > @/said", dirs=True)
+watches = [Watch("@/w", {"IN_CREATE": s})]
+"#
+    );
+    world.mkdir("w/d");
+    daemon.wait("done for ");
+    daemon.stop();
+    assert_eq!(fs::read_to_string(world.path("said")).unwrap(), "IN_CREATE||");
+}
+
+/// Three tasks do what a process can suffer; commands and timers see nothing of it.
+#[test]
+fn commands_and_timers_go_on_while_python_blocks_leaks_and_aborts() {
+    let world = World::new();
+    world.mkdir("other");
+    let mut daemon = start!(
+        &world,
+        r#"
+import resource
+
+if not os.path.exists("@/gate"):
+    os.mkfifo("@/gate")
+
+async def worse(event, task_id):
+    if event.name == "blocks":
+        logging.getLogger("t").info("blocks")
+        open("@/gate").close()
+    elif event.name == "leaks":
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, hard))
+        logging.getLogger("t").info("leaks")
+        kept = []
+        try:
+            while True:
+                kept.append(bytearray(64 << 20))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    else:
+        os.abort()
+
+bad = TaskScheduler(task=worse)
+shell = ShellScheduler("true", logname="now")
+later = ShellScheduler("true", delay=0.01, logname="timer")
+watches = [Watch("@/w", {"IN_CREATE": bad}), Watch("@/other", {"IN_CREATE": [shell, later]})]
+"#
+    );
+    let beside = |daemon: &mut Daemon<'_>, name: &str| {
+        fs::File::create(world.path("other").join(name)).unwrap();
+        for logname in ["now", "timer"] {
+            let (logname, end) = (format!("pyinotifyd/{logname} "), format!("/{name} after"));
+            let is = |line: &String| line.contains(&logname) && line.contains(&end);
+            while !daemon.log.iter().any(is) {
+                daemon.wait("done for ");
+            }
+        }
+    };
+    world.write("w/blocks");
+    daemon.wait("blocks");
+    beside(&mut daemon, "while-it-blocks");
+    drop(fs::OpenOptions::new().write(true).open(world.path("gate")).unwrap());
+    world.write("w/leaks");
+    daemon.wait(" - leaks");
+    beside(&mut daemon, "while-it-leaks");
+    while !daemon.log.iter().any(|line| line.contains("MemoryError")) {
+        daemon.wait("MemoryError");
+    }
+    world.write("w/aborts");
+    beside(&mut daemon, "while-it-aborts");
+    while !daemon.log.iter().any(|line| line.contains("Python has ended (")) {
+        daemon.wait("Python has ended (");
+    }
+    daemon.sync();
+    daemon.stop();
+}
+
+#[test]
+fn the_configuration_that_is_installed_is_good() {
+    let world = World::new();
+    let python = Command::new("python3").arg("-V").output();
+    if !python.is_ok_and(|it| it.status.success()) {
+        return eprintln!("skipped: there is no python3 to run a config.py");
+    }
+    let checked = check(&world, include_str!("../../dist/config.py"), &["-t"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("config file ok"), "{checked:?}");
 }
 
 fn check(world: &World, config: &str, arguments: &[&str]) -> Output {

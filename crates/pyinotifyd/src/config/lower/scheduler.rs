@@ -270,8 +270,8 @@ impl Lower<'_> {
                 // Two, so that one slow disk or large file does not hold up the rest.
                 Some(DocAction::Rules(_)) => at_least_one(2),
                 Some(DocAction::Log(_)) => NonZeroUsize::MIN,
-                // They share one thread, and wait there for each other.
-                Some(DocAction::Hosted(_)) => all,
+                // They are no processes: they share one thread, and wait there for each other.
+                Some(DocAction::Hosted(_)) => Scheduler::UNLIMITED,
             };
         };
         if let (true, Some(spot)) = (slots > all, &doc.slots) {
