@@ -32,7 +32,7 @@ pub enum Fault {
     /// Somebody changed or replaced it during the operation.
     Changed,
     /// The destination is complete, but the source changed in between, so what is left of the
-    /// source was kept.
+    /// source was kept; or it cannot be told whether it is gone.
     SourceKept,
     /// Somebody holds a lease on the file, or the like.
     Busy,
@@ -113,6 +113,9 @@ impl FileError {
             Fault::Special => "not a file, a directory or a symbolic link",
             Fault::OtherFileSystem => "another file system begins here",
             Fault::Changed => "it was changed by somebody else meanwhile",
+            Fault::SourceKept if self.errno.is_some() => {
+                "the destination is complete, but the source could not be removed"
+            }
             Fault::SourceKept => {
                 "the destination is complete, but the source has changed meanwhile and is kept"
             }

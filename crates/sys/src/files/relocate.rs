@@ -61,8 +61,9 @@ pub fn move_entry(
             }
         });
         if let Err(error) = unlinked {
-            if options.overwrite {
-                // What was there before is gone; what is there now is whole.
+            // What was there before is gone; what is there now is whole. And after an error of the
+            // disk nobody knows whether the source is still there: the copy may be all there is.
+            if options.overwrite || error.kind == Fault::System {
                 return Err(FileError { kind: Fault::SourceKept, ..error });
             }
             withdraw(&target, copied.ident);

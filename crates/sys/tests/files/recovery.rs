@@ -150,6 +150,30 @@ fn whatever_call_it_is_killed_at_another_attempt_brings_it_to_its_end() {
 }
 
 #[test]
+fn a_source_that_may_be_gone_does_not_take_its_copy_along() {
+    let Some(world) = World::far() else { return };
+    fill(&world);
+    let (src, dst) = (world.src.to_str().unwrap(), world.dst.to_str().unwrap());
+    // A disk that fails says so of what it has done, too: a journal may be replayed.
+    let done = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat"])
+        .args(["-e", "inject=unlinkat:error=EIO"])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "recovery::helper", "--test-threads=1"])
+        .env(HELPER, format!("move|f|{src}|{dst}"))
+        .output();
+    let Some(done) = done.ok().filter(|it| !it.stdout.is_empty()) else {
+        return eprintln!("skipped: a disk that fails, because there is no strace that may trace");
+    };
+    let said =
+        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success() && said.contains("SourceKept"), "{said}");
+    assert!(at(&world.dst, "f").is_some(), "the copy is gone");
+    assert_eq!(act(&world, "move", "f", &again()).unwrap().how, How::Finished);
+    assert!(at(&world.src, "f").is_none() && at(&world.dst, "f").is_some());
+}
+
+#[test]
 fn only_another_attempt_takes_an_equal_file_for_its_own() {
     let Some(world) = World::far() else { return };
     fill(&world);
