@@ -231,6 +231,18 @@ impl Folder {
             .unwrap()
     }
 
+    /// Starts the daemon for a moment: what is there before its first start is no news.
+    fn begin(&self) {
+        let mut first = self.start();
+        let pace = Pace::new();
+        while !self.path("state/state.sqlite").exists() {
+            pace.wait(Duration::from_millis(10));
+        }
+        pace.wait(Duration::from_millis(300));
+        first.kill().unwrap();
+        first.wait().unwrap();
+    }
+
     /// The end of the log, for who has to find out what went wrong.
     fn log(&self) -> String {
         let log = fs::read(self.path("log")).unwrap_or_default();
@@ -306,15 +318,8 @@ IN_MOVED_TO = "see"
 IN_DELETE = { cancel = "see" }
 "#,
     );
-    // What is there before the first start is no news.
-    let mut first = folder.start();
+    folder.begin();
     let pace = Pace::new();
-    while !folder.path("state/state.sqlite").exists() {
-        pace.wait(Duration::from_millis(10));
-    }
-    pace.wait(Duration::from_millis(300));
-    first.kill().unwrap();
-    first.wait().unwrap();
 
     let writer = Writer {
         root: folder.path("w"),
@@ -337,7 +342,7 @@ IN_DELETE = { cancel = "see" }
     stop.store(true, Ordering::Relaxed);
     let writer = writing.join().unwrap();
 
-    let last = folder.start();
+    let daemon = folder.start();
     let left: BTreeSet<u64> = writer.files.values().copied().collect();
     let begun = Instant::now();
     let ledger = loop {
@@ -348,7 +353,7 @@ IN_DELETE = { cancel = "see" }
         }
         pace.wait(Duration::from_millis(50));
     };
-    end(last);
+    end(daemon);
 
     let mut runs: BTreeMap<u64, usize> = BTreeMap::new();
     for version in ledger.lines().filter_map(version_of) {

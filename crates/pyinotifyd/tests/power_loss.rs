@@ -149,6 +149,17 @@ impl World {
             .unwrap()
     }
 
+    /// What is there before the first start is no news.
+    fn begin(&self, pace: &Pace) {
+        let first = self.start();
+        let begun = Instant::now();
+        while !self.log().contains(" - ready, ") {
+            assert!(begun.elapsed() < PATIENCE, "{}", self.log());
+            pace.wait(Duration::from_millis(10));
+        }
+        end(first);
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -209,7 +220,9 @@ fn put(folder: &Path, name: &str) -> io::Result<()> {
     file.write_all(&content(name))?;
     file.sync_all()?;
     fs::rename(&temporary, folder.join(name))?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    // XFS may call it synced when it has been shut down meanwhile; a power loss calls it nothing.
+    File::open(folder).map(drop)
 }
 
 /// Puts files into the folders of all kinds until the power is off; gives those that have to be there.
@@ -280,14 +293,7 @@ fn lose_power(kind: &str, size: &str) {
     let Some(world) = World::new(kind, size) else { return };
     let mut random = Random(seed());
     let pace = Pace::new();
-    // What is there before the first start is no news.
-    let first = world.start();
-    let begun = Instant::now();
-    while !world.log().contains(" - ready, ") {
-        assert!(begun.elapsed() < PATIENCE, "{}", world.log());
-        pace.wait(Duration::from_millis(10));
-    }
-    end(first);
+    world.begin(&pace);
     let (mut files, mut waited, mut found_started, mut again) = (0, 0, 0, 0);
     let rounds = number("ROUNDS", 4);
     for round in 0..rounds {
@@ -318,7 +324,7 @@ fn lose_power(kind: &str, size: &str) {
         world.unmount(&pace);
         world.mount().unwrap();
 
-        let waiting = world.look_into_store();
+        let pending = world.look_into_store();
         let started = started(&world.log()[told..]);
         let before = world.ledger();
         let path = |(kind, name): &(usize, String)| world.folder(KINDS[*kind]).join(name);
@@ -326,7 +332,7 @@ fn lose_power(kind: &str, size: &str) {
         // What was not synced may be gone again.
         let mut to_run: BTreeSet<PathBuf> = kept.iter().filter(is_command).map(path).collect();
         let (run, late) = (world.folder("run"), world.folder("late"));
-        let runs = started.iter().chain(&waiting);
+        let runs = started.iter().chain(&pending);
         to_run.extend(
             runs.filter(|it| it.starts_with(&run) || it.starts_with(&late))
                 .filter(|it| it.exists())
@@ -335,7 +341,19 @@ fn lose_power(kind: &str, size: &str) {
         let moves = || kept.iter().filter(|it| !is_command(it));
         for (kind, name) in moves() {
             let places = world.places(KINDS[*kind], name);
-            assert!(!places.is_empty(), "{name} is lost: {}\n{}", KINDS[*kind], world.log());
+            let kind = KINDS[*kind];
+            let list = || {
+                fs::read_dir(world.folder(kind))
+                    .unwrap()
+                    .map(|it| it.unwrap().file_name())
+                    .collect::<Vec<_>>()
+            };
+            assert!(
+                !places.is_empty(),
+                "{name} is lost: {kind}, there is {:?}\n{}",
+                list(),
+                world.log()
+            );
         }
         let daemon = world.start();
         let begun = Instant::now();
@@ -362,7 +380,7 @@ fn lose_power(kind: &str, size: &str) {
             .collect();
         assert!(temporary.is_empty(), "{temporary:?}\n{}", world.log());
         files += kept.len();
-        waited += waiting.len();
+        waited += pending.len();
         found_started += started.len();
         again += to_run.difference(&before).count();
     }

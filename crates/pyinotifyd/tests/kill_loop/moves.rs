@@ -1,7 +1,7 @@
 //! Files that rules move and copy while the daemon is killed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
     os::unix::fs::MetadataExt,
@@ -99,29 +99,21 @@ fn elsewhere(here: &Path) -> Result<tempfile::TempDir, String> {
     Ok(there)
 }
 
-#[test]
-fn what_is_moved_or_copied_is_there_once_and_whole_whatever_was_killed() {
-    let folder = Folder::new();
-    let far = match elsewhere(&folder.path("w")) {
-        Ok(far) => far,
-        Err(why) => return eprintln!("skipped: moves between file systems, because {why}"),
-    };
-    let kills = number("KILLS", 100);
-    let mut random = Random(seed());
+/// The rules, and one scheduler that has them all.
+fn config(there: &str) -> String {
     let rule = |kind: &str, action: &str, to: &str| {
         format!(
             "[[scheduler.job.rules]]\nsrc_re = '^@/w/{kind}/(.*)$'\ndst_re = '{to}/{kind}/\\1'\n\
              action = \"{action}\"\nauto_create = true\n"
         )
     };
-    let there = far.path().to_str().unwrap();
     let rules = [
         rule("near", "move", "@/out"),
         rule("far", "move", there),
         rule("copy-near", "copy", "@/out"),
         rule("copy-far", "copy", there),
     ];
-    folder.configure(&format!(
+    format!(
         r#"
 state_dir = "@/state"
 shutdown_timeout = "2s"
@@ -137,7 +129,19 @@ path = "@/w"
 event_map = {{ IN_CLOSE_WRITE = "job", IN_MOVED_TO = "job", IN_CREATE = "job" }}
 "#,
         rules.concat()
-    ));
+    )
+}
+
+#[test]
+fn what_is_moved_or_copied_is_there_once_and_whole_whatever_was_killed() {
+    let folder = Folder::new();
+    let far = match elsewhere(&folder.path("w")) {
+        Ok(far) => far,
+        Err(why) => return eprintln!("skipped: moves between file systems, because {why}"),
+    };
+    let kills = number("KILLS", 100);
+    let mut random = Random(seed());
+    folder.configure(&config(far.path().to_str().unwrap()));
     let out = folder.path("out");
     let destination = |kind: &str| match kind {
         "near" | "copy-near" => out.join(kind),
@@ -147,6 +151,7 @@ event_map = {{ IN_CLOSE_WRITE = "job", IN_MOVED_TO = "job", IN_CREATE = "job" }}
         fs::create_dir_all(destination(kind)).unwrap();
         fs::create_dir(folder.path("w").join(kind)).unwrap();
     }
+    folder.begin();
 
     let stop = Arc::new(AtomicBool::new(false));
     let writing = thread::spawn({
@@ -154,26 +159,25 @@ event_map = {{ IN_CLOSE_WRITE = "job", IN_MOVED_TO = "job", IN_CREATE = "job" }}
         move || write(&root, random, &stop)
     });
     // What has a final name is whole at any time, and stays so.
-    let mut known: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    let mut known = BTreeSet::new();
     let mut left_by_kills = 0;
     let kills = torment(&folder, &mut random, kills, || {
         for path in KINDS.iter().flat_map(|it| files(&destination(it))) {
             let name = path.file_name().unwrap().to_str().unwrap();
             if name.starts_with('.') {
                 left_by_kills += 1;
-            } else if !known.contains_key(&path) {
+            } else if known.insert(path.clone()) {
                 let found = fs::read(&path).unwrap();
                 let file = whole(&found);
                 let file = file.unwrap_or_else(|| panic!("{path:?} is partial\n{}", folder.log()));
                 assert_eq!(name, format!("f{file}"));
-                known.insert(path, file);
             }
         }
     });
     stop.store(true, Ordering::Relaxed);
     let written = writing.join().unwrap();
 
-    let last = folder.start();
+    let daemon = folder.start();
     let (pace, begun) = (Pace::new(), Instant::now());
     let sources = |kind: &str| files(&folder.path("w").join(kind));
     let waits = || {
@@ -184,7 +188,7 @@ event_map = {{ IN_CLOSE_WRITE = "job", IN_MOVED_TO = "job", IN_CREATE = "job" }}
     while waits() && begun.elapsed() < PATIENCE {
         pace.wait(Duration::from_millis(50));
     }
-    end(last);
+    end(daemon);
 
     let mut seen: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
     let mut wrong = Vec::new();
