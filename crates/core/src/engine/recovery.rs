@@ -69,7 +69,7 @@ pub(super) struct Recovery {
     /// How many tasks of an earlier process wait for it to be known.
     restored: usize,
     /// What those are about.
-    places: Vec<(TaskId, IndexId, Box<[u8]>)>,
+    places: Vec<(TaskId, IndexId, Arc<Event>)>,
     /// How often it was looked up whether files are there.
     looks: u64,
     /// What is to be told once everything queued before has been handled, and where in the tree's
@@ -147,7 +147,7 @@ impl Engine {
             let (id, path) = (task.id, Arc::clone(&task.event.pathname));
             self.recovery.restored += 1;
             if task.dir != IndexId::NONE && task.event.subject.is_none() {
-                self.recovery.places.push((id, task.dir, name_in(task.dir, &task.event)));
+                self.recovery.places.push((id, task.dir, Arc::clone(&task.event)));
             }
             if !self.desk.schedule.handle_restored(now, task) {
                 let say = Say::Cancelled { path, why: CancelReason::SchedulerGone };
@@ -206,12 +206,13 @@ impl Engine {
             return;
         }
         let dirs: BTreeMap<IndexId, Vec<u8>> = self.tree.indexed().collect();
-        let moved = places.into_iter().filter_map(|(id, dir, name)| {
+        let moved = places.into_iter().filter_map(|(id, dir, event)| {
+            let name = event.name();
             let mut path = dirs.get(&dir)?.clone();
             if !name.is_empty() {
-                path::push(&mut path, &name);
+                path::push(&mut path, name);
             }
-            Some((id, path.into()))
+            Some((id, (path.into(), event)))
         });
         self.desk.schedule.handle_relocated(now, &moved.collect());
     }

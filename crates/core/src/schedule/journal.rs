@@ -12,6 +12,7 @@ use std::{
 use super::{
     Schedule,
     breaker::Trigger,
+    lane::Lane,
     moved::renamed,
     pending::{Due, State, Task},
     table::{LaneId, Spot},
@@ -21,7 +22,7 @@ use crate::{
     plan::OnCrash,
     report::{CancelReason, Say},
     stamp::IndexId,
-    task::{KeptState, KeptTask, RunTask, TaskId},
+    task::{KeptState, KeptTask, Order, OrderKind, RunTask, TaskId},
     time::Instant,
 };
 
@@ -166,14 +167,27 @@ impl Schedule {
 
     /// Takes in that what these tasks are about is to be found at other paths: all of them have moved
     /// at once. A task that was ordered for such a path since takes the place of the one that
-    /// comes there.
-    pub fn handle_relocated(&mut self, now: Instant, places: &BTreeMap<TaskId, Arc<[u8]>>) {
+    /// comes there. One that was ordered since is for what came to its old path, and stays: for
+    /// what moved there is a new one, for the event that it had.
+    pub fn handle_relocated(
+        &mut self,
+        now: Instant,
+        places: &BTreeMap<TaskId, (Arc<[u8]>, Arc<Event>)>,
+    ) {
         let now = self.advance(now);
-        let mut moving = Vec::new();
+        let (mut moving, mut ordered) = (Vec::new(), Vec::new());
         for key in self.tasks.keys() {
             let task = &self.tasks[key];
-            let Some(to) = places.get(&task.id) else { continue };
-            if *to == task.event.pathname || !self.lane(task.lane).settings.follow {
+            let Some((to, event)) = places.get(&task.id) else { continue };
+            let Lane { id: scheduler, settings, .. } = self.lane(task.lane);
+            if *to == task.event.pathname || !settings.follow {
+                continue;
+            }
+            if let Some(scheduler) = *scheduler
+                && !Arc::ptr_eq(&task.event, event)
+            {
+                let event = renamed(event, to);
+                ordered.push(Order { kind: OrderKind::Schedule, scheduler, event });
                 continue;
             }
             let due = match task.state {
@@ -194,6 +208,9 @@ impl Schedule {
             } else {
                 self.insert_task(now, Task { spot: Spot::NONE, ..task }, due);
             }
+        }
+        for order in ordered {
+            self.handle_order(now, order);
         }
         self.start_ready(now);
     }
