@@ -182,6 +182,9 @@ impl Story {
         let store = &keeping.as_ref().unwrap().store;
         let rows = || store.disk.rows.values();
         let mut settled = BTreeMap::new();
+        if self.exchanged {
+            return settled;
+        }
         for (dir, _, ino) in files(kernel) {
             let (at, name) = &dir;
             let stamp = kernel.stamp(ino);
@@ -563,6 +566,28 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Start(None)),
         1 => any_choice(4).prop_map(|it| Op::Start(Some(it))),
     ]
+}
+
+/// A random history found this one.
+#[test]
+fn what_takes_the_place_of_what_has_moved_away_is_not_taken_for_it() {
+    let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
+    let mut story = Story::new(2, &choice);
+    let ops = [
+        Op::Mkdir(1, 0),
+        Op::Save(2, 0),
+        Op::Catch,
+        Op::Mkdir(7, 1),
+        Op::Mkdir(1, 0),
+        Op::Rename(1, 0, 1, 1),
+        Op::Mkdir(1, 0),
+        Op::Crash,
+        Op::Save(2, 0),
+    ];
+    for op in &ops {
+        story.op(op);
+    }
+    story.ends_well();
 }
 
 proptest! {
