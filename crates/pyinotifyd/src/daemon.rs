@@ -4,13 +4,15 @@
 use std::{
     io::{self, IsTerminal},
     num::NonZeroUsize,
-    path::Path,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use pyinotifyd_core::{
     event::Event,
+    path,
     plan::{Level, Plan},
 };
 use pyinotifyd_sys::process;
@@ -51,7 +53,7 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     };
     let _log = start_log(log_settings(&loaded, debug))?;
     tell(&loaded.warnings);
-    let state_dir = options.state_dir.clone().or_else(|| loaded.settings.state_dir.clone());
+    let state_dir = state_dir(options, &loaded)?;
     runtime::run(Setup {
         plan: Arc::new(loaded.plan),
         dry_run: options.dry_run,
@@ -61,6 +63,24 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
         state_dir,
         service: service(),
     })
+}
+
+/// Where state is kept, if it is kept: writing to it must not make events.
+fn state_dir(options: &cli::Run, loaded: &Loaded) -> Result<Option<PathBuf>, Fatal> {
+    let Some(dir) = options.state_dir.as_ref().or(loaded.settings.state_dir.as_ref()) else {
+        return Ok(None);
+    };
+    let dir = std::path::absolute(dir)
+        .map_err(|error| Fatal::text(format!("cannot use {}: {error}", dir.display())))?;
+    let mut paths = loaded.plan.watches.iter().flat_map(|it| &it.paths);
+    match paths.find(|it| path::below(dir.as_os_str().as_bytes(), &it.source).is_some()) {
+        None => Ok(Some(dir)),
+        Some(it) => {
+            let watched = path::shown(&it.source);
+            let error = format!("the state directory is inside the watched {watched}");
+            Err(Fatal::text(error).hint("keep it elsewhere, such as in /var/lib/pyinotifyd"))
+        }
+    }
 }
 
 /// `pyinotifyd watch`.

@@ -178,7 +178,7 @@ mod tests {
                 "READY=1\nSTATUS=reloaded, 1 Watch, 2 schedulers",
                 "RELOADING=1\nMONOTONIC_USEC=123456790",
                 "READY=1\nSTATUS=not reloaded: the configuration has mistakes, see the log",
-                "STATUS=in step again, 1 directory watched",
+                "STATUS=in step again, 1 directory watched; 0 changes were found; what was only opened, read or written to in between is not known",
                 "STOPPING=1\nSTATUS=stopping, 1 running and 2 waiting tasks have up to 30s",
                 "STOPPING=1\nSTATUS=stopped",
             ]

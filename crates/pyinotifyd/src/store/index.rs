@@ -126,7 +126,7 @@ impl Index {
     /// Names that were touched below one path are below another now. What the open round has seen of
     /// them under the old path was of something else, or nothing.
     pub(super) fn renamed(&mut self, from: &[u8], to: &[u8]) {
-        let moved = |place: &mut Place| match path::below(&place.path, from) {
+        let follows = |place: &mut Place| match path::below(&place.path, from) {
             Some(rest) => {
                 place.path = if rest.is_empty() { to.to_vec() } else { path::join(to, rest) };
                 true
@@ -134,11 +134,18 @@ impl Index {
             None => false,
         };
         for place in self.dirty.values_mut() {
-            moved(place);
+            follows(place);
         }
         let Some(round) = &mut self.round else { return };
-        let again: Vec<_> = round.seen.extract_if(.., |_, (place, _)| moved(place)).collect();
-        for (key, (place, _)) in again {
+        let mut again = Vec::new();
+        round.seen.retain(|key, (place, _)| {
+            let moves = follows(place);
+            if moves {
+                again.push((key.clone(), place.clone()));
+            }
+            !moves
+        });
+        for (key, place) in again {
             self.remember(key, place);
         }
     }

@@ -46,11 +46,12 @@ pub(super) fn list(dir: BorrowedFd<'_>, request: &Request, buffer: &mut Vec<u8>)
 
 /// Those of some names that are there.
 fn named(dir: BorrowedFd<'_>, names: &[Box<[u8]>]) -> Listing {
-    let entry = |name: &Box<[u8]>| {
-        let kind = stamp::look_in(dir, &**name).ok()?.kind;
-        Some(Entry { name: name.clone(), kind, closed: Closed::NotAsked, stamp: None })
+    let entry = |name: &[u8]| {
+        let kind = stamp::look_in(dir, name).ok()?.kind;
+        Some(Entry { name: name.into(), kind, closed: Closed::NotAsked, stamp: None })
     };
-    Listing { entries: names.iter().filter_map(entry).collect(), ..Listing::default() }
+    let entries = names.iter().filter_map(|it| entry(it)).collect();
+    Listing { entries, ..Listing::default() }
 }
 
 fn read(dir: BorrowedFd<'_>, look: Look, buffer: &mut [MaybeUninit<u8>]) -> Listing {
