@@ -63,6 +63,8 @@ impl Glob {
             .map_err(|TooMany| fault("the braces stand for too many globs", None))?;
         let (mut all, mut dotted) = (String::new(), String::new());
         for alternative in &alternatives {
+            // As names are read: what stands for their foreign bytes has no other meaning there.
+            let alternative = &*path::text(alternative.as_bytes());
             let translated = translate(alternative, has_slash);
             push_alternative(&mut all, &translated);
             if alternative.trim_start_matches('\\').starts_with('.') {
@@ -446,6 +448,13 @@ mod tests {
         let bomb = "{a,b,c,d}".repeat(20);
         assert_eq!(Glob::new(&bomb).unwrap_err().message, "the braces stand for too many globs");
         assert!(Glob::new(&"?".repeat(1 << 20)).is_err());
+    }
+
+    #[test]
+    fn a_character_that_stands_for_foreign_bytes_is_itself_in_a_glob() {
+        let name = "\u{10ff00}a";
+        assert!(Glob::new(name).unwrap().matches_name(name.as_bytes()));
+        assert!(!Glob::new(name).unwrap().matches_name(b"a"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -215,12 +216,23 @@ fn sync(dir: &Path) -> Result<(), OpenError> {
     File::open(dir).and_then(|it| it.sync_all()).map_err(failed("sync", dir))
 }
 
+/// How long it is waited for the lock of a daemon that has just ended, and how often it is tried.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(&path).map_err(failed("open", &path))?;
-    if !disk::lock(&file).map_err(failed("lock", &path))? {
+    // A command that a killed daemon was starting has its files open until it is loaded.
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    let mut locked = disk::lock(&file).map_err(failed("lock", &path))?;
+    while !locked && Instant::now() < deadline {
+        thread::sleep(LOCK_PAUSE);
+        locked = disk::lock(&file).map_err(failed("lock", &path))?;
+    }
+    if !locked {
         let mut pid = String::new();
         // The number is for people, and another daemon may be about to write it.
         let _ = file.read_to_string(&mut pid);
