@@ -229,6 +229,11 @@ fn a_source_that_becomes_a_link_is_not_followed() {
         Ok(link) => assert_eq!(link, secret),
         Err(_) => assert!(fs::read(last).map_or(true, |it| is_whole(&it)), "what it leads to"),
     }
-    let left = names(&out);
-    assert!(left.iter().all(|it| *it == name), "{left:?}");
+    // The link is an event of its own, whose run may be under way: none stays.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let strange = || names(&out).into_iter().find(|it| *it != name);
+    while let Some(left) = strange() {
+        assert!(std::time::Instant::now() < deadline, "{left} stays");
+        std::thread::yield_now();
+    }
 }
