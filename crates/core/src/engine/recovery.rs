@@ -98,7 +98,7 @@ pub(super) struct Known {
     /// The path that was told of last, and the orders that it has led to.
     last: Option<Arc<[u8]>>,
     orders: Vec<Binding>,
-    /// How many paths were told of.
+    /// How many paths were news for anybody.
     told: usize,
 }
 
@@ -307,7 +307,6 @@ impl Known {
         if self.last.as_ref() != Some(&event.pathname) {
             self.last = Some(Arc::clone(&event.pathname));
             self.orders.clear();
-            self.told += 1;
         }
     }
 
@@ -331,6 +330,7 @@ impl Known {
         if acted_on || self.orders.contains(&binding) {
             return false;
         }
+        self.told += usize::from(self.orders.is_empty());
         self.orders.push(binding);
         true
     }

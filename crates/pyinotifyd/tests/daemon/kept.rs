@@ -132,10 +132,10 @@ fn what_changes_while_it_does_not_run_is_told_and_nothing_else() {
     // And once told, it is told.
     clean(&world);
     let mut daemon = Daemon::start(&world, &config("1h"));
-    daemon.wait("0 changes were found from while the daemon did not run");
+    let found = daemon.wait(" found from while the daemon did not run");
     daemon.sync();
     daemon.stop();
-    assert_eq!(daemon.told(), [""; 0]);
+    assert_eq!(daemon.told(), [""; 0], "{found}");
 }
 
 #[test]
