@@ -12,6 +12,8 @@ mod exact;
 mod examples;
 #[path = "daemon/kept.rs"]
 mod kept;
+#[path = "support/known.rs"]
+mod known;
 #[path = "daemon/names.rs"]
 mod names;
 #[path = "daemon/overflow.rs"]

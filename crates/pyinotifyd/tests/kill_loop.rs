@@ -15,6 +15,9 @@ mod chance;
 #[path = "kill_loop/moves.rs"]
 mod moves;
 
+#[path = "support/known.rs"]
+mod known;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -235,10 +238,9 @@ impl Folder {
     fn begin(&self) {
         let mut first = self.start();
         let pace = Pace::new();
-        while !self.path("state/state.sqlite").exists() {
+        while !known::is_known(&self.path("state/state.sqlite")) {
             pace.wait(Duration::from_millis(10));
         }
-        pace.wait(Duration::from_millis(300));
         first.kill().unwrap();
         first.wait().unwrap();
     }

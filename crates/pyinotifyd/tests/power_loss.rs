@@ -14,6 +14,9 @@
 #[path = "support/chance.rs"]
 mod chance;
 
+#[path = "support/known.rs"]
+mod known;
+
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -153,7 +156,7 @@ impl World {
     fn begin(&self, pace: &Pace) {
         let first = self.start();
         let begun = Instant::now();
-        while !self.log().contains(" - ready, ") {
+        while !known::is_known(&self.path("disk/state/state.sqlite")) {
             assert!(begun.elapsed() < PATIENCE, "{}", self.log());
             pace.wait(Duration::from_millis(10));
         }

@@ -59,13 +59,7 @@ impl Daemon<'_> {
 /// Waits until what was there at the first start counts as known.
 fn know(world: &World) {
     let state = world.path("state/state.sqlite");
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let state = rusqlite::Connection::open_with_flags(state, flags).unwrap();
-    let known = || {
-        let row = "SELECT 1 FROM meta WHERE key = 'coverage'";
-        state.query_row(row, [], |_| Ok(())).is_ok()
-    };
-    while !known() {
+    while !crate::known::is_known(&state) {
         std::thread::yield_now();
     }
 }
