@@ -372,6 +372,9 @@ impl Engine {
         if record.mask.event_type() == Some(EventType::QOverflow) {
             self.handle_overflow();
         }
+        if self.tree.starts_over() {
+            self.desk.own.handle_starts_over(&mut self.tree);
+        }
         self.desk.own.handle_passed(&mut self.tree);
     }
 

@@ -107,6 +107,13 @@ impl OwnChanges {
         }
     }
 
+    /// Takes in that a directory is read anew: what ended runs have made in it is told once more.
+    pub(super) fn handle_starts_over(&mut self, tree: &mut Tree) {
+        for it in &mut self.ended {
+            (it.fence, it.lists) = (tree.fence(), true);
+        }
+    }
+
     /// Takes in that records have been read.
     pub(super) fn handle_passed(&mut self, tree: &mut Tree) {
         while self.ended.front().is_some_and(|it| tree.has_passed(it.fence)) {
