@@ -400,20 +400,10 @@ impl Engine {
             return;
         }
         self.desk.schedule.handle_stop(now);
-        if self.recovery.keeps() {
-            // What waits is not waited for.
-            let Counts { running, .. } = self.desk.schedule.counts();
-            let timeout = self.plan.shutdown_timeout;
-            if running > 0 {
-                self.say(Say::Stopping { running, waiting: 0, timeout });
-            }
-            self.life = Life::Stopping { deadline: now + timeout };
-            return;
-        }
         let timeout = self.plan.shutdown_timeout;
-        let Counts { waiting, ready, running, .. } = self.desk.schedule.counts();
-        if waiting + ready + running > 0 {
-            self.say(Say::Stopping { running, waiting: waiting + ready, timeout });
+        let (running, waiting) = self.awaited();
+        if running + waiting > 0 {
+            self.say(Say::Stopping { running, waiting, timeout });
         }
         self.life = Life::Stopping { deadline: now + timeout };
     }
@@ -422,13 +412,18 @@ impl Engine {
         if let Life::Stopping { deadline } = self.life
             && deadline <= now
         {
-            let Counts { waiting, ready, running, .. } = self.desk.schedule.counts();
-            let waiting = if self.recovery.keeps() { 0 } else { waiting + ready };
+            let (running, waiting) = self.awaited();
             self.say(Say::ShutdownTimeout { running, waiting });
             self.life = Life::GivingUp;
             self.desk.schedule.handle_give_up(now);
         }
         self.desk.schedule.handle_timeout(now);
+    }
+
+    /// The tasks for which a stop waits: those that run, and those that wait unless they are kept.
+    fn awaited(&self) -> (usize, usize) {
+        let Counts { waiting, ready, running, .. } = self.desk.schedule.counts();
+        (running, if self.recovery.keeps() { 0 } else { waiting + ready })
     }
 
     /// What follows from any input.

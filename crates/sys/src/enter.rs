@@ -359,7 +359,7 @@ fn id(stat: &Statx) -> Id {
     Id { dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), ino: stat.stx_ino }
 }
 
-fn kind(stat: &Statx) -> Kind {
+pub(crate) fn kind(stat: &Statx) -> Kind {
     kind_of(file_type(stat))
 }
 

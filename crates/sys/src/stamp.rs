@@ -6,12 +6,12 @@
 use std::{io, os::fd::BorrowedFd, sync::OnceLock};
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, FsWord, Statx, StatxFlags, StatxTimestamp},
+    fs::{AtFlags, CWD, FsWord, Statx, StatxFlags, StatxTimestamp},
     io::Errno,
     path::Arg,
 };
 
-use crate::enter::Kind;
+use crate::enter::{self, Kind};
 
 /// The first kernel whose file systems give every change that comes after a look another time.
 const FINE_SINCE: (u32, u32) = (6, 13);
@@ -60,7 +60,7 @@ pub(crate) fn look_in<P: Arg>(dir: BorrowedFd<'_>, name: P) -> Result<Look, Errn
 /// What [`WANTED`] has given.
 pub(crate) fn of(stat: &Statx) -> Look {
     Look {
-        kind: kind(stat),
+        kind: enter::kind(stat),
         dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
         ino: stat.stx_ino,
         ctime: nanos(stat.stx_ctime),
@@ -96,19 +96,6 @@ fn version(release: &[u8]) -> (u32, u32) {
 
 fn nanos(time: StatxTimestamp) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into())
-}
-
-fn kind(stat: &Statx) -> Kind {
-    match FileType::from_raw_mode(stat.stx_mode.into()) {
-        FileType::Directory => Kind::Directory,
-        FileType::RegularFile => Kind::File,
-        FileType::Symlink
-        | FileType::Fifo
-        | FileType::Socket
-        | FileType::CharacterDevice
-        | FileType::BlockDevice
-        | FileType::Unknown => Kind::Other,
-    }
 }
 
 #[cfg(test)]
