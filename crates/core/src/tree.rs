@@ -730,12 +730,6 @@ impl Tree {
         self.notices.pop_front()
     }
 
-    /// Whether a notice waits that something is read anew: what is in it will be told once more.
-    #[must_use]
-    pub fn starts_over(&self) -> bool {
-        self.notices.iter().any(|it| matches!(it, Notice::StartsOver(_)))
-    }
-
     /// What the Watches cover.
     #[must_use]
     pub fn scope(&self) -> &Scope {
