@@ -351,12 +351,12 @@ IN_DELETE = { cancel = "see" }
     let daemon = folder.start();
     let left: BTreeSet<u64> = writer.files.values().copied().collect();
     // On a busy machine there may be thousands of tasks to go: patience is for when nothing comes.
-    let (mut last, mut since) = (0, Instant::now());
+    let (mut read, mut since) = (0, Instant::now());
     let ledger = loop {
         let ledger = fs::read_to_string(folder.path("ledger")).unwrap();
         let seen: BTreeSet<u64> = ledger.lines().filter_map(version_of).collect();
-        if ledger.len() > last {
-            (last, since) = (ledger.len(), Instant::now());
+        if ledger.len() > read {
+            (read, since) = (ledger.len(), Instant::now());
         }
         if left.is_subset(&seen) || since.elapsed() > PATIENCE {
             break ledger;
