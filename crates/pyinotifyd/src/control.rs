@@ -11,6 +11,8 @@
 //! answers between two turns; a stream whose reader is too slow is ended, and the reader told so.
 
 pub(crate) mod client;
+#[cfg(test)]
+mod reference;
 pub(crate) mod server;
 pub(crate) mod words;
 

@@ -200,7 +200,8 @@ async fn serve(
     }
 }
 
-fn understand(line: &[u8]) -> Result<Request, Refused> {
+/// A request from its line.
+pub(crate) fn understand(line: &[u8]) -> Result<Request, Refused> {
     let error = match serde_json::from_slice(line) {
         Ok(request) => return Ok(request),
         Err(_) if line.last() != Some(&b'\n') && line.len() == LONGEST => {

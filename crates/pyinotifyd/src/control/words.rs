@@ -19,6 +19,7 @@ pub(crate) const TASKS: (usize, usize) = (1_000, 10_000);
 
 /// What can be asked. The names of the variants stand in the field `ask`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "ask", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub(crate) enum Request {
     /// How the daemon is.
@@ -47,7 +48,7 @@ pub(crate) enum Request {
     },
     /// Let nothing start for now.
     Pause {
-        /// Of this scheduler; without it, of none.
+        /// Of this scheduler; without it, of any.
         scheduler: Option<String>,
     },
     /// Let what was paused go on.
@@ -63,8 +64,7 @@ pub(crate) enum Request {
         #[serde(default)]
         tasks: bool,
     },
-    /// Tell from now on what the daemon does: first [`Reply::Status`], then [`Reply::Said`]
-    /// without end.
+    /// Tell from now on what the daemon does: first `status`, then `said` without end.
     Tail,
     /// What would be done about an event, and why, by the configuration in force.
     Explain {
@@ -86,23 +86,25 @@ pub(crate) enum Request {
 
 /// Which tasks to tell of: those for which all of this holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Which {
-    /// Of this scheduler.
+    /// Only those of this scheduler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scheduler: Option<String>,
-    /// About this path, or something below it.
+    /// Only those about this path, or about what is below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<Shown>,
-    /// In this state: `waiting`, `held`, `ready`, `running`.
+    /// Only those in this state; of no meaning for `history`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<State>,
-    /// Ended at this point or later.
+    /// Only those that ended at this point or later; of no meaning for `tasks`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<f64>,
-    /// Failed.
+    /// Only those that failed; of no meaning for `tasks`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) failed: bool,
-    /// So many at most, the next or the last of them. There is a limit of 10,000.
+    /// So many at most: those that run and then the others, or the last that ended. 1,000 if nothing
+    /// is said, and never more than 10,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<usize>,
 }
@@ -112,19 +114,20 @@ impl Eq for Which {}
 
 /// What is answered. The names of the variants stand in the field `reply`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub(crate) enum Reply {
-    /// To [`Request::Status`] and [`Request::Tail`].
+    /// The answer to `status`, and the first to `tail`.
     Status(Box<Status>),
-    /// To [`Request::Tasks`].
+    /// The answer to `tasks`.
     Tasks(Tasks),
-    /// To [`Request::History`].
+    /// The answer to `history`.
     History(History),
     /// It was done.
     Done(Done),
-    /// To [`Request::Explain`] and [`Request::Metrics`].
+    /// The answer to `explain` and `metrics`.
     Text(Text),
-    /// To [`Request::Tail`]: the daemon says something.
+    /// Part of the answer to `tail`: the daemon says something of its work.
     Said(Said),
     /// It was not done. Also the last that a stream says whose reader is too slow.
     Refused(Refused),
@@ -132,6 +135,7 @@ pub(crate) enum Reply {
 
 /// How the daemon is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Status {
     /// The version of the protocol.
     pub(crate) protocol: u32,
@@ -171,6 +175,7 @@ pub(crate) struct Status {
 
 /// Where the daemon is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Life {
     /// The Watches are being set.
@@ -183,6 +188,7 @@ pub(crate) enum Life {
 
 /// How many tasks there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Counts {
     /// For their time, or for their subject's run to end.
     pub(crate) waiting: usize,
@@ -194,6 +200,7 @@ pub(crate) struct Counts {
 
 /// A Watch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct WatchStatus {
     /// What it watches, as configured.
     pub(crate) paths: Vec<Shown>,
@@ -205,6 +212,7 @@ pub(crate) struct WatchStatus {
 
 /// A scheduler.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct SchedulerStatus {
     /// Its name.
     pub(crate) name: String,
@@ -229,6 +237,7 @@ pub(crate) struct SchedulerStatus {
 
 /// The process in which config.py lives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct PythonStatus {
     /// Its process id; none while there is none and one is being started.
     pub(crate) pid: Option<u32>,
@@ -242,6 +251,7 @@ pub(crate) struct PythonStatus {
 
 /// Where tasks are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct StoreStatus {
     /// The directory.
     pub(crate) path: Shown,
@@ -253,6 +263,7 @@ pub(crate) struct StoreStatus {
 
 /// The tasks that have not ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Tasks {
     /// Those that run, then the others.
     pub(crate) tasks: Vec<Task>,
@@ -262,6 +273,7 @@ pub(crate) struct Tasks {
 
 /// A task that has not ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(clippy::struct_field_names, reason = "fields have the same names in all answers")]
 pub(crate) struct Task {
     /// Its id.
@@ -285,6 +297,7 @@ pub(crate) struct Task {
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     /// It waits for its time.
@@ -299,6 +312,7 @@ pub(crate) enum State {
 
 /// The tasks that have ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct History {
     /// Oldest first.
     pub(crate) tasks: Vec<Ended>,
@@ -306,6 +320,7 @@ pub(crate) struct History {
 
 /// A task that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Ended {
     /// Its id.
     pub(crate) task: String,
@@ -330,6 +345,7 @@ pub(crate) struct Ended {
 
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum How {
     /// It did what it was for.
@@ -342,6 +358,7 @@ pub(crate) enum How {
 
 /// It was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Done {
     /// What, as a sentence.
     pub(crate) message: String,
@@ -352,6 +369,7 @@ pub(crate) struct Done {
 
 /// A text as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Text {
     /// The text.
     pub(crate) text: String,
@@ -359,6 +377,7 @@ pub(crate) struct Text {
 
 /// Something that the daemon says of its work, whatever the levels of its log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Said {
     /// When.
     pub(crate) at: f64,
@@ -379,6 +398,7 @@ pub(crate) struct Said {
 
 /// It was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Refused {
     /// Why, as a word for programs.
     pub(crate) code: Code,
@@ -390,6 +410,7 @@ pub(crate) struct Refused {
 
 /// Why something was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Code {
     /// What was sent is no request.
@@ -414,6 +435,7 @@ pub(crate) enum Code {
 
 /// A path, or another text of any bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Shown {
     /// The path; where it is not UTF-8, as it is shown to people, with escapes.
     pub(crate) path: String,

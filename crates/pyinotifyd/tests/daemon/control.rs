@@ -44,11 +44,11 @@ impl Daemon<'_> {
         assert_eq!(tasks["of"], 1, "{tasks}");
         tasks["tasks"][0].clone()
     }
+}
 
-    /// A connection of our own.
-    fn connect(&self, world: &World) -> BufReader<UnixStream> {
-        BufReader::new(UnixStream::connect(world.path("run/control.sock")).unwrap())
-    }
+/// A connection of our own.
+fn connect(world: &World) -> BufReader<UnixStream> {
+    BufReader::new(UnixStream::connect(world.path("run/control.sock")).unwrap())
 }
 
 fn refused(output: &Output) -> String {
@@ -196,7 +196,7 @@ fn a_sync_comes_back_when_the_tasks_of_before_have_ended() {
     for name in ["a", "b", "c"] {
         world.write(&format!("w/{name}.gate"));
     }
-    let mut stream = daemon.connect(&world);
+    let mut stream = connect(&world);
     say(&mut stream, b"{\"ask\":\"sync\",\"tasks\":true}\n");
     let said = daemon.ask(&["sync"]);
     assert!(said.status.success(), "{said:?}");
@@ -234,8 +234,8 @@ fn a_reload_says_whether_the_configuration_is_good() {
 #[test]
 fn a_tail_begins_with_the_state_and_tells_all_that_is_said() {
     let world = World::new();
-    let daemon = Daemon::start(&world, CONFIG);
-    let mut stream = daemon.connect(&world);
+    let _daemon = Daemon::start(&world, CONFIG);
+    let mut stream = connect(&world);
     say(&mut stream, b"{\"ask\":\"tail\"}\n");
     let state = line(&mut stream);
     assert_eq!((&state["reply"], &state["protocol"]), (&"status".into(), &1.into()));
@@ -253,8 +253,8 @@ fn a_tail_begins_with_the_state_and_tells_all_that_is_said() {
 #[test]
 fn what_is_no_request_is_told_and_a_good_one_may_follow() {
     let world = World::new();
-    let daemon = Daemon::start(&world, CONFIG);
-    let mut stream = daemon.connect(&world);
+    let _daemon = Daemon::start(&world, CONFIG);
+    let mut stream = connect(&world);
     for bad in [&b"\n"[..], b"{}\n", b"{\"ask\":\"dance\"}\n", b"\xff\xfe\n", b"[[[[\n"] {
         say(&mut stream, bad);
         let answer = line(&mut stream);
@@ -264,8 +264,8 @@ fn what_is_no_request_is_told_and_a_good_one_may_follow() {
     assert_eq!(line(&mut stream)["reply"], "status");
     assert_eq!(line(&mut stream)["reply"], "history");
     // What never ends is not waited for, nor kept.
-    let mut endless = daemon.connect(&world);
-    say(&mut endless, &[b'x'; 64 * 1024]);
+    let mut endless = connect(&world);
+    say(&mut endless, &b"x".repeat(64 * 1024));
     assert_eq!(line(&mut endless)["code"], "bad-request");
     let mut rest = Vec::new();
     // The daemon has hung up; whether it does so with a reset depends on what it had not read.
@@ -277,12 +277,12 @@ fn what_is_no_request_is_told_and_a_good_one_may_follow() {
 fn clients_that_only_hang_about_harm_nobody() {
     let world = World::new();
     let mut daemon = Daemon::start(&world, CONFIG);
-    let mut streams: Vec<_> = (0..64).map(|_| daemon.connect(&world)).collect();
+    let mut streams: Vec<_> = (0..64).map(|_| connect(&world)).collect();
     for stream in &mut streams {
         say(stream, b"{\"ask\":\"tail\"}\n");
         assert_eq!(line(stream)["reply"], "status");
     }
-    let mut one_more = daemon.connect(&world);
+    let mut one_more = connect(&world);
     assert_eq!(line(&mut one_more)["code"], "busy");
     // Each of them would have it all, and reads nothing.
     for number in 0..500 {
@@ -309,7 +309,6 @@ fn the_socket_is_nobody_elses_and_goes_with_the_daemon() {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
         }
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
-        let program = env!("CARGO_BIN_EXE_pyinotifyd");
         let mut nobody = Command::new("setpriv");
         nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c"]);
         let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\n\
@@ -321,7 +320,7 @@ fn the_socket_is_nobody_elses_and_goes_with_the_daemon() {
                 assert_eq!(output.stdout, b"b''\n", "{output:?}");
                 daemon.wait("has refused a connection of another user");
             }
-            other => eprintln!("skipped: cannot ask as another user: {other:?}, {program}"),
+            other => eprintln!("skipped: cannot ask as another user: {other:?}"),
         }
     } else {
         eprintln!("skipped: only root can try it as another user");
