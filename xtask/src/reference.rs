@@ -23,7 +23,7 @@ pub(crate) fn write() -> Outcome {
 
 /// Has tests write the pages that are made of the program's own tables and types.
 fn of_the_program() -> Outcome {
-    let test = "reference::the_page_of_the_reference_is_up_to_date";
+    let test = "the_page_of_the_reference_is_up_to_date";
     let args = ["test", "--quiet", "--package", "pyinotifyd", "--lib", "--", test];
     run(cargo(&args).env("UPDATE", "1"))?;
     println!("wrote docs/reference/config.md, docs/reference/control.md");

@@ -11,9 +11,9 @@
 //! answers between two turns; a stream whose reader is too slow is ended, and the reader told so.
 
 pub(crate) mod client;
-#[cfg(test)]
-mod reference;
 pub(crate) mod server;
+#[cfg(test)]
+mod tests;
 pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
@@ -79,27 +79,5 @@ impl Places {
         let system = Path::new(SYSTEM).join(NAME);
         let own = self.xdg_runtime_dir.as_ref().map(|it| it.join(USER).join(NAME));
         own.filter(|it| !self.is_root && exists(it)).unwrap_or(system)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_socket_is_where_the_service_manager_or_the_user_has_a_place() {
-        let system = Some(PathBuf::from("/run/pyinotifyd/control.sock"));
-        let mut places = Places { is_root: true, ..Places::default() };
-        assert_eq!(places.of_daemon(), system);
-        assert_eq!(Some(places.of_client(|_| true)), system);
-        places.runtime_directory = Some("/run/other".into());
-        assert_eq!(places.of_daemon(), Some("/run/other/control.sock".into()));
-        let mut places = Places::default();
-        assert_eq!(places.of_daemon(), None);
-        places.xdg_runtime_dir = Some("/run/user/7".into());
-        let own = PathBuf::from("/run/user/7/pyinotifyd/control.sock");
-        assert_eq!(places.of_daemon().as_ref(), Some(&own));
-        assert_eq!(places.of_client(|it| it == own), own);
-        assert_eq!(Some(places.of_client(|_| false)), system);
     }
 }

@@ -1,15 +1,18 @@
-//! The reference page of the control socket. What can be said comes from the types in
+//! Where the socket is, and its reference page. What can be said comes from the types in
 //! [`words`](super::words) and what is written above them.
 //!
-//! It is made by a test, which holds it against the page that is there: the program does not carry
-//! what only the repository needs.
+//! The page is made by a test, which holds it against the page that is there: the program does not
+//! carry what only the repository needs.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::PathBuf};
 
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
-use super::words::{Reply, Request};
+use super::{
+    Places,
+    words::{Reply, Request},
+};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/control.md");
 
@@ -36,6 +39,23 @@ $ echo '{\"ask\":\"sync\"}' | socat - UNIX-CONNECT:/run/pyinotifyd/control.sock
 {\"reply\":\"done\",\"message\":\"everything that had happened has been handled\"}
 ```
 ";
+
+#[test]
+fn the_socket_is_where_the_service_manager_or_the_user_has_a_place() {
+    let system = Some(PathBuf::from("/run/pyinotifyd/control.sock"));
+    let mut places = Places { is_root: true, ..Places::default() };
+    assert_eq!(places.of_daemon(), system);
+    assert_eq!(Some(places.of_client(|_| true)), system);
+    places.runtime_directory = Some("/run/other".into());
+    assert_eq!(places.of_daemon(), Some("/run/other/control.sock".into()));
+    let mut places = Places::default();
+    assert_eq!(places.of_daemon(), None);
+    places.xdg_runtime_dir = Some("/run/user/7".into());
+    let own = PathBuf::from("/run/user/7/pyinotifyd/control.sock");
+    assert_eq!(places.of_daemon().as_ref(), Some(&own));
+    assert_eq!(places.of_client(|it| it == own), own);
+    assert_eq!(Some(places.of_client(|_| false)), system);
+}
 
 #[test]
 fn the_page_of_the_reference_is_up_to_date() {
