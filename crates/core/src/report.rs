@@ -147,7 +147,22 @@ pub enum Say {
     /// What was paused goes on.
     Resumed,
 
+    /// A run copies files, and has not come to an end for a while.
+    Copying {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// How many bytes it has copied.
+        bytes: u64,
+        /// For how long it has run.
+        took: Duration,
+    },
+
     // -- tree --
+    /// Directories are being read, and have been for a while.
+    Reading {
+        /// How many are watched by now.
+        directories: usize,
+    },
     /// A Watch's path does not exist.
     Waits {
         /// The Watch's path.
@@ -308,7 +323,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 39] = [
+    pub const NAMES: [&'static str; 41] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -325,6 +340,8 @@ impl Say {
         "followed",
         "paused",
         "resumed",
+        "copying",
+        "reading",
         "waits",
         "watches",
         "vanished",
@@ -370,6 +387,8 @@ impl Say {
             Self::Followed { .. } => "followed",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
+            Self::Copying { .. } => "copying",
+            Self::Reading { .. } => "reading",
             Self::Waits { .. } => "waits",
             Self::Watches { .. } => "watches",
             Self::Vanished { .. } => "vanished",
@@ -413,6 +432,7 @@ impl Say {
             | Self::Kills { path, .. }
             | Self::BreakerTripped { path, .. }
             | Self::NotReady { path, .. }
+            | Self::Copying { path, .. }
             | Self::Waits { path, .. }
             | Self::Watches { path, .. }
             | Self::Vanished { path, .. }
@@ -437,6 +457,7 @@ impl Say {
             | Self::StoreFull { .. }
             | Self::StoreWorks
             | Self::StoreFailed { .. }
+            | Self::Reading { .. }
             | Self::Paused
             | Self::Resumed => None,
         }
@@ -468,6 +489,8 @@ impl Say {
             Self::Scheduled { .. }
             | Self::Paused
             | Self::Resumed
+            | Self::Copying { .. }
+            | Self::Reading { .. }
             | Self::Started { .. }
             | Self::NotReady { .. }
             | Self::Followed { .. }
@@ -601,6 +624,13 @@ impl fmt::Display for Say {
             }
             Self::Paused => f.write_str("paused, nothing starts until it is resumed"),
             Self::Resumed => f.write_str("resumed"),
+            Self::Copying { path, bytes, took } => {
+                let mib = bytes >> 20;
+                write!(f, "copying for {}: {mib} MiB after {}", shown(path), Human(*took))
+            }
+            Self::Reading { directories } => {
+                write!(f, "still reading directories, {} by now", Directories(*directories))
+            }
             Self::Waits { path } => {
                 write!(f, "{} does not exist: it is watched as soon as it does", shown(path))
             }
@@ -761,6 +791,8 @@ mod tests {
             Say::Followed { from: path(), to: Arc::from(&b"/srv/done/a.pdf"[..]) },
             Say::Paused,
             Say::Resumed,
+            Say::Copying { path: path(), bytes: 7 << 30, took: Duration::from_secs(30) },
+            Say::Reading { directories: 812_345 },
             Say::Waits { path: dir() },
             Say::Watches { path: dir(), directories: 1 },
             Say::Watches { path: dir(), directories: 1204 },

@@ -51,7 +51,8 @@ pub(crate) type Planned = Result<Option<FilePlan>, PlanError>;
 /// The runs that go on.
 pub(crate) struct Actions {
     commands: Commands,
-    files: Files,
+    /// The runs of file rules.
+    pub(crate) files: Files,
     /// The hosts of Python, and their runs.
     pub(crate) hosted: Hosted,
     /// Whether tasks may start.

@@ -8,6 +8,7 @@ mod asked;
 mod hosts;
 mod keeping;
 mod kernel;
+mod progress;
 mod translate;
 
 use std::{
@@ -38,6 +39,7 @@ use self::{
     hosts::{Loaded, Loading},
     keeping::{Heard as Stored, Keeping},
     kernel::Kernel,
+    progress::Progress,
 };
 use crate::{
     action::{Actions, Environment},
@@ -134,6 +136,8 @@ struct Loop {
     state_dir: Option<PathBuf>,
     /// Who asks how it is.
     asking: Asking,
+    /// What takes long.
+    progress: Progress,
     /// Since when Python does not answer.
     silent_since: Option<Clock>,
     looked: mpsc::UnboundedReceiver<(u64, Vec<TaskId>)>,
@@ -216,6 +220,7 @@ impl Loop {
             keeping,
             state_dir,
             asking: Asking::new(setup.control.as_deref(), setup.config),
+            progress: Progress::default(),
             silent_since: None,
             looked,
             looks,
@@ -261,6 +266,7 @@ impl Loop {
                 self.handle(Input::Time);
             }
             self.answer_syncs();
+            self.handle_progress();
         }
     }
 
@@ -268,7 +274,8 @@ impl Loop {
     async fn wait(&mut self, more: bool) -> Woken {
         let due = self.engine.poll_timeout();
         let due = due.map(|it| self.start + Duration::from_nanos(it.as_nanos()));
-        let due = [due, self.kernel.poll_timeout()].into_iter().flatten().min();
+        let others = [self.kernel.poll_timeout(), self.progress.poll_timeout()];
+        let due = others.into_iter().chain([due]).flatten().min();
         let timer = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,

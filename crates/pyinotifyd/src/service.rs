@@ -53,6 +53,7 @@ impl Service {
             Say::Stopping { .. } | Say::Stopped => self.tell(&format!("STOPPING=1\nSTATUS={say}")),
             Say::Reloaded { .. }
             | Say::Overflow
+            | Say::Reading { .. }
             | Say::Resynced { .. }
             | Say::CaughtUp { .. }
             | Say::StoreFull { .. }
@@ -75,6 +76,7 @@ impl Service {
             | Say::Followed { .. }
             | Say::Paused
             | Say::Resumed
+            | Say::Copying { .. }
             | Say::Waits { .. }
             | Say::Watches { .. }
             | Say::Vanished { .. }

@@ -32,7 +32,7 @@ mod relocate;
 mod state;
 mod tree;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use rustix::fs::FileType;
 
@@ -87,6 +87,8 @@ pub struct Options<'a> {
     /// set, the operation ends with [`Fault::Cancelled`] and nothing done, but for entries of a
     /// tree that are deleted already.
     pub cancel: &'a AtomicBool,
+    /// Grows by what has been copied of files, in bytes; not by what the file system shares.
+    pub copied: Option<&'a AtomicU64>,
 }
 
 impl<'a> Options<'a> {
@@ -104,6 +106,7 @@ impl<'a> Options<'a> {
             owner: None,
             again: false,
             cancel,
+            copied: None,
         }
     }
 

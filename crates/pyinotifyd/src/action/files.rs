@@ -25,7 +25,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -54,8 +54,16 @@ pub(crate) struct Files {
 struct Shared {
     say: Say,
     done: UnboundedSender<(RunId, Outcome)>,
-    /// With the flag that asks it to end.
-    running: Mutex<BTreeMap<RunId, Arc<AtomicBool>>>,
+    running: Mutex<BTreeMap<RunId, Arc<Flow>>>,
+}
+
+/// What is known of a run from outside, and said to it.
+#[derive(Default)]
+struct Flow {
+    /// Asks it to end.
+    cancel: AtomicBool,
+    /// How many bytes it has copied.
+    copied: AtomicU64,
 }
 
 impl Files {
@@ -68,14 +76,14 @@ impl Files {
     /// Starts a run; `plans` are those of its tasks, in their order.
     pub(crate) fn start(&self, run: Run, logname: &Arc<str>, plans: Vec<Planned>) {
         let id = run.id;
-        let cancel = Arc::new(AtomicBool::new(false));
-        self.shared.running().insert(id, Arc::clone(&cancel));
+        let flow = Arc::new(Flow::default());
+        self.shared.running().insert(id, Arc::clone(&flow));
         if run.tasks.len() != plans.len() {
             let text = "the file rules were not asked about each of its paths";
             return self.shared.finish(id, Outcome::Refused(text.into()));
         }
         let ticket = Ticket { run: id, shared: Arc::clone(&self.shared) };
-        let work = Work { run, plans, logname: Arc::clone(logname), cancel };
+        let work = Work { run, plans, logname: Arc::clone(logname), flow };
         if work.plans.iter().all(|plan| !matches!(plan, Ok(Some(_)))) {
             return ticket.finish(work.carry_out(&self.shared.say));
         }
@@ -92,9 +100,20 @@ impl Files {
 
     /// Asks a run to end. One that has ended, or was never started, is none of this.
     pub(crate) fn stop(&self, run: RunId) {
-        if let Some(cancel) = self.shared.running().get(&run) {
-            cancel.store(true, Ordering::Relaxed);
+        if let Some(flow) = self.shared.running().get(&run) {
+            flow.cancel.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether no run goes on.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.running().is_empty()
+    }
+
+    /// How many bytes each run has copied so far.
+    pub(crate) fn copied(&self) -> Vec<(RunId, u64)> {
+        let running = self.shared.running();
+        running.iter().map(|(run, flow)| (*run, flow.copied.load(Ordering::Relaxed))).collect()
     }
 
     /// How many runs have not ended.
@@ -106,14 +125,14 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for cancel in self.shared.running().values() {
-            cancel.store(true, Ordering::Relaxed);
+        for flow in self.shared.running().values() {
+            flow.cancel.store(true, Ordering::Relaxed);
         }
     }
 }
 
 impl Shared {
-    fn running(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<AtomicBool>>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<Flow>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,13 +169,13 @@ struct Work {
     run: Run,
     plans: Vec<Planned>,
     logname: Arc<str>,
-    cancel: Arc<AtomicBool>,
+    flow: Arc<Flow>,
 }
 
 impl Work {
     fn carry_out(&self, say: &Say) -> Outcome {
         if let ([task], [plan]) = (&self.run.tasks[..], &self.plans[..]) {
-            return apply(plan, task, is_call(self.run.id), &self.cancel);
+            return apply(plan, task, is_call(self.run.id), &self.flow);
         }
         self.carry_out_batch(say)
     }
@@ -166,7 +185,7 @@ impl Work {
     fn carry_out_batch(&self, say: &Say) -> Outcome {
         let (mut failed, mut worst) = (0, Outcome::Done(None));
         for (task, plan) in self.run.tasks.iter().zip(&self.plans) {
-            let outcome = apply(plan, task, is_call(self.run.id), &self.cancel);
+            let outcome = apply(plan, task, is_call(self.run.id), &self.flow);
             let level = match &outcome {
                 Outcome::Done(_) => Level::Info,
                 Outcome::Stopped => return outcome,
@@ -199,12 +218,12 @@ impl Work {
 }
 
 /// Does what the rules say about one task.
-fn apply(plan: &Planned, task: &RunTask, is_call: bool, cancel: &AtomicBool) -> Outcome {
+fn apply(plan: &Planned, task: &RunTask, is_call: bool, flow: &Flow) -> Outcome {
     match plan {
         Ok(None) => Outcome::Done(Some(words::NO_RULE.into())),
         Err(error) => Outcome::Refused(error.to_string()),
-        Ok(Some(_)) if cancel.load(Ordering::Relaxed) => Outcome::Stopped,
-        Ok(Some(plan)) => outcome(plan, task.event.is_dir, apply_plan(plan, task, is_call, cancel)),
+        Ok(Some(_)) if flow.cancel.load(Ordering::Relaxed) => Outcome::Stopped,
+        Ok(Some(plan)) => outcome(plan, task.event.is_dir, apply_plan(plan, task, is_call, flow)),
     }
 }
 
@@ -226,7 +245,7 @@ fn apply_plan(
     plan: &FilePlan,
     task: &RunTask,
     is_call: bool,
-    cancel: &AtomicBool,
+    flow: &Flow,
 ) -> Result<Done, FileError> {
     let &FilePlan { auto_create, overwrite, rec, filemode, dirmode, user, group, .. } = plan;
     let options = Options {
@@ -240,7 +259,8 @@ fn apply_plan(
         // Code of a config.py may ask for several things at once for one task.
         owner: (!is_call).then(|| owner(task)),
         again: !is_call && task.attempt > 1,
-        ..Options::new(cancel)
+        copied: Some(&flow.copied),
+        ..Options::new(&flow.cancel)
     };
     let root_len = usize::try_from(task.event.root_len).unwrap_or(usize::MAX);
     let source = Place { path: &plan.src, root_len };

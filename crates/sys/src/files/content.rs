@@ -3,7 +3,7 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rustix::{
@@ -28,6 +28,7 @@ pub(super) struct Content<'a> {
     /// The size seen when it was opened: what an endless writer adds is not followed.
     pub(super) size: u64,
     pub(super) cancel: &'a AtomicBool,
+    pub(super) copied: Option<&'a AtomicU64>,
 }
 
 /// How bytes are copied, the better ways first.
@@ -62,7 +63,12 @@ impl Content<'_> {
                     Way::Hand => Some(self.by_hand(at, most, &mut buffer)?),
                 };
                 match copied {
-                    Some(count) => at += count,
+                    Some(count) => {
+                        at += count;
+                        if let Some(copied) = self.copied {
+                            copied.fetch_add(count, Ordering::Relaxed);
+                        }
+                    }
                     None => way = Way::Hand,
                 }
             }
@@ -154,7 +160,7 @@ mod tests {
             let to = File::create_new(dir.path().join("b")).unwrap();
             to.write_all_at(b"", 0).unwrap();
             let to = OwnedFd::from(to);
-            let cancel = AtomicBool::new(false);
+            let (cancel, copied) = (AtomicBool::new(false), AtomicU64::new(0));
             let size = bytes.len() as u64;
             let content = Content {
                 from: &from,
@@ -163,6 +169,7 @@ mod tests {
                 to_path: b"b",
                 size,
                 cancel: &cancel,
+                copied: Some(&copied),
             };
             if hand {
                 let (mut at, mut buffer) = (0, Vec::new());

@@ -173,6 +173,7 @@ impl TreeCopy<'_> {
             to_path: &to_path,
             size: facts.size,
             cancel: self.options.cancel,
+            copied: self.options.copied,
         }
         .copy()?;
         finish(&to, &to_path, &from, &facts, &look)?;

@@ -480,7 +480,10 @@ fn what_is_stopped_before_it_begins_is_not_begun() {
     let path = world.write("a");
     let task = world.task(1, &path);
     let plan = filerule::plan(&[world.rule(FileAction::Delete)], &task.event.pathname, &[]);
-    assert_eq!(apply(&plan, &task, false, &AtomicBool::new(true)), Outcome::Stopped);
+    assert_eq!(
+        apply(&plan, &task, false, &Flow { cancel: AtomicBool::new(true), ..Flow::default() }),
+        Outcome::Stopped
+    );
     assert!(path.exists());
     world.files.stop(RunId(99));
 }
