@@ -20,6 +20,8 @@ use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyinotifyd_core::{event::EventType, plan::Busy};
 
+use self::install::{Install, Way};
+
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -36,7 +38,7 @@ pub(crate) enum Command {
     /// A config.py as config.toml.
     Convert(Convert),
     /// `--install` and `--uninstall`.
-    Install(install::Install),
+    Install(Install),
     /// `--list`: the event types.
     List,
     /// `--version`.
@@ -285,11 +287,17 @@ struct Original {
     #[arg(short = 't', long)]
     configtest: bool,
     /// Install the service, and a configuration to begin with
-    #[arg(short, long, conflicts_with = "uninstall")]
+    #[arg(short, long, conflicts_with = "uninstall", group = "service")]
     install: bool,
     /// Uninstall them, but for what was changed
-    #[arg(short, long)]
+    #[arg(short, long, group = "service")]
     uninstall: bool,
+    /// Change nothing: show what would be run, or the steps of --install and --uninstall
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Install into the system below, or uninstall from there
+    #[arg(long, value_name = "DIRECTORY", requires = "service")]
+    root: Option<PathBuf>,
     /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
@@ -346,14 +354,17 @@ impl Line {
             configtest,
             install,
             uninstall,
+            dry_run,
+            root,
             python,
             state_dir,
         } = self.original;
+        let service = |way, root| Command::Install(Install { way, dry_run, root });
         match self.sub {
             None if version => Command::Version,
             None if list => Command::List,
-            None if install => Command::Install(install::Install::Install),
-            None if uninstall => Command::Install(install::Install::Uninstall),
+            None if install => service(Way::Install, root),
+            None if uninstall => service(Way::Uninstall, root),
             None if configtest => Command::Check(Check {
                 file: config,
                 python,
@@ -361,7 +372,7 @@ impl Line {
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run: false, python, state_dir }),
+            None => Command::Run(Run { config, debug, dry_run, python, state_dir }),
             Some(Sub::Run(run)) => Command::Run(run),
             Some(Sub::Check { file, strict, format, python }) => {
                 Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })
@@ -416,6 +427,18 @@ mod tests {
         let Command::Check(check) = parsed("-d -t -c /x.py") else { panic!("not a check") };
         assert_eq!(check.manner, CheckManner::Configtest);
         assert_eq!(check.file, Some("/x.py".into()));
+    }
+
+    #[test]
+    fn a_service_is_installed_here_or_below_another_root() {
+        let install = |way, dry_run, root: Option<&str>| {
+            Command::Install(Install { way, dry_run, root: root.map(PathBuf::from) })
+        };
+        assert_eq!(parsed("-i"), install(Way::Install, false, None));
+        assert_eq!(parsed("--uninstall -n"), install(Way::Uninstall, true, None));
+        assert_eq!(parsed("-i --root /x"), install(Way::Install, false, Some("/x")));
+        let Command::Run(run) = parsed("--dry-run") else { panic!("not a run") };
+        assert!(run.dry_run);
     }
 
     #[test]
@@ -480,6 +503,8 @@ mod tests {
             "watch a --slots 0 -- cmd",
             "explain /a",
             "-c x check",
+            "--root /x",
+            "-i -u",
             "wacth a -- cmd",
             "--nonsense",
         ];

@@ -59,7 +59,7 @@ fn run(command: &Command) -> Result<Exit, Fatal> {
         Command::Check(check) => cli::check::run(check),
         Command::Explain(explain) => cli::explain::run(explain),
         Command::Convert(convert) => cli::convert::run(convert),
-        Command::Install(install) => cli::install::run(*install),
+        Command::Install(install) => cli::install::run(install),
         Command::Schema => print(&cli::schema::text()),
         Command::Run(options) => daemon::run(options),
         Command::Watch(options) => daemon::watch(options),
