@@ -222,6 +222,7 @@ impl Loop {
                 self.listener_ended = Some(error);
                 return self.end().await;
             }
+            self.service.handle_round();
             match self.wait(more).await {
                 Woken::Work if self.kernel.has_due_unmounts() => self.look_at_mounts(),
                 Woken::Work => (),
@@ -245,7 +246,8 @@ impl Loop {
     async fn wait(&mut self, more: bool) -> Woken {
         let due = self.engine.poll_timeout();
         let due = due.map(|it| self.start + Duration::from_nanos(it.as_nanos()));
-        let due = [due, self.kernel.poll_timeout()].into_iter().flatten().min();
+        let others = [self.kernel.poll_timeout(), self.service.poll_timeout()];
+        let due = others.into_iter().chain([due]).flatten().min();
         let timer = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
