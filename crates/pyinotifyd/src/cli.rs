@@ -11,6 +11,7 @@ pub(crate) mod convert;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod install;
+pub(crate) mod pages;
 pub(crate) mod schema;
 pub(crate) mod terminal;
 mod values;
@@ -20,7 +21,10 @@ use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyinotifyd_core::{event::EventType, plan::Busy};
 
-use self::install::{Install, Way};
+use self::{
+    install::{Install, Way},
+    pages::Shell,
+};
 
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +47,12 @@ pub(crate) enum Command {
     List,
     /// `--version`.
     Version,
+    /// What makes a shell complete command lines.
+    Completions(Shell),
     /// The JSON schema of config.toml.
     Schema,
+    /// The manual pages, into a folder.
+    Manual(PathBuf),
     /// The second half of starting a command, see `action`; not for people.
     Exec(Vec<OsString>),
 }
@@ -332,9 +340,17 @@ enum Sub {
     Explain(Explain),
     /// Print the config.toml that means what a config.py does
     Convert(Convert),
+    /// Print what makes a shell complete command lines
+    Completions {
+        /// Which one
+        shell: Shell,
+    },
     /// Print the JSON schema of config.toml
     #[command(hide = true)]
     Schema,
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual { directory: PathBuf },
     /// Start a command as another user; started by the daemon itself
     #[command(name = "__exec", hide = true, disable_help_flag = true)]
     Exec {
@@ -381,7 +397,9 @@ impl Line {
             Some(Sub::Events(events)) => Command::Events(events),
             Some(Sub::Explain(explain)) => Command::Explain(explain),
             Some(Sub::Convert(convert)) => Command::Convert(convert),
+            Some(Sub::Completions { shell }) => Command::Completions(shell),
             Some(Sub::Schema) => Command::Schema,
+            Some(Sub::Manual { directory }) => Command::Manual(directory),
             Some(Sub::Exec { args }) => Command::Exec(args),
         }
     }
@@ -515,8 +533,16 @@ mod tests {
 
     #[test]
     fn help_is_what_the_reference_shows() {
-        let lines =
-            ["-h", "run -h", "check -h", "watch -h", "events -h", "explain -h", "convert -h"];
+        let lines = [
+            "-h",
+            "run -h",
+            "check -h",
+            "watch -h",
+            "events -h",
+            "explain -h",
+            "convert -h",
+            "completions -h",
+        ];
         let page: Vec<String> = lines
             .iter()
             .map(|line| {

@@ -60,6 +60,8 @@ fn run(command: &Command) -> Result<Exit, Fatal> {
         Command::Explain(explain) => cli::explain::run(explain),
         Command::Convert(convert) => cli::convert::run(convert),
         Command::Install(install) => cli::install::run(install),
+        Command::Completions(shell) => print(&cli::pages::completions(*shell)),
+        Command::Manual(folder) => cli::pages::write_manual(folder),
         Command::Schema => print(&cli::schema::text()),
         Command::Run(options) => daemon::run(options),
         Command::Watch(options) => daemon::watch(options),
