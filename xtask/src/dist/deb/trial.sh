@@ -55,12 +55,23 @@ path = "/srv/in"
 [watch.event_map]
 IN_CLOSE_WRITE = "job"
 CONFIG
-systemctl reload pyinotifyd
-expect "reloaded, 1 Watch, 1 scheduler"
+systemctl restart pyinotifyd
+expect "ready, 1 Watch, 1 directory"
 echo x >/srv/in/dropped
 expect ": nobody got dropped"
 expect ": done for /srv/in/dropped "
 # Here goes what a later version can be asked about that task.
+
+step "reload"
+sed -i 's/ got / was given /' /etc/pyinotifyd/config.toml
+systemctl reload pyinotifyd
+expect "reloaded, 1 Watch, 1 scheduler"
+echo x >/srv/in/second
+expect ": nobody was given second"
+echo nonsense >>/etc/pyinotifyd/config.toml
+systemctl reload pyinotifyd || true
+expect "not reloaded, what was in force stays so"
+sed -i '$d' /etc/pyinotifyd/config.toml
 
 step "killed, it goes on"
 systemctl kill --signal=KILL --kill-whom=main pyinotifyd
@@ -88,7 +99,7 @@ old=$(systemctl show -p MainPID --value pyinotifyd)
 dpkg --install /pyinotifyd.deb
 systemctl is-active pyinotifyd || fail "it does not run"
 [ "$(systemctl show -p MainPID --value pyinotifyd)" != "$old" ] || fail "it was not restarted"
-grep -q 'got' /etc/pyinotifyd/config.toml || fail "the configuration was changed"
+grep -q 'was given' /etc/pyinotifyd/config.toml || fail "the configuration was changed"
 pyinotifyd --uninstall && fail "it uninstalls what is the package's"
 
 step "remove"
