@@ -99,13 +99,25 @@ fn host() -> Result<String, String> {
 }
 
 /// A program that needs nothing else, in an archive with its manual.
+///
+/// It is linked to musl. The C library of GNU can be linked in as well, but not all of it: where
+/// `/etc/nsswitch.conf` names more than files, looking up a user, also one that there is not, loads
+/// that system's modules into it, and they end it by a signal if they are of another version (seen
+/// with one of Debian 12 on Debian 13, and `passwd: files systemd sss`).
 fn standalone() -> Outcome {
-    let target = host()?;
+    let target = host()?.replace("-gnu", "-musl");
+    tools::need("musl-gcc", "apt-get install musl-tools")?;
+    let libraries =
+        output(Command::new("rustc").args(["--print", "target-libdir", "--target", &target]))?;
+    if !Path::new(libraries.trim()).exists() {
+        return Err(format!(
+            "the compiler has no libraries for {target}: rustup target add {target}"
+        ));
+    }
     let build = place().join("build");
     let mut command =
         cargo(&["build", "--release", "--package", "pyinotifyd", "--target", &target]);
-    command.arg("--target-dir").arg(&build).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    run_command(&mut command)?;
+    run_command(command.arg("--target-dir").arg(&build))?;
     let program = build.join(&target).join("release/pyinotifyd");
     let bytes = fs::read(&program)
         .map_err(|error| format!("cannot read {}: {error}", program.display()))?;

@@ -75,9 +75,13 @@ pub(super) fn run() -> Outcome {
 
 fn build(flavour: &Flavour) -> Result<PathBuf, String> {
     stage::unit(flavour.systemd)?;
-    let package = place().join(format!("pyinotifyd_{}-{}.deb", version()?, flavour.revision));
+    let machine = output(Command::new("dpkg").arg("--print-architecture"))?;
+    let name = format!("pyinotifyd_{}-{}_{}.deb", version()?, flavour.revision, machine.trim());
+    let package = place().join(name);
     let mut command = tools::cargo_deb()?;
-    command.args(["--package", "pyinotifyd", "--no-build", "--deb-revision", flavour.revision]);
+    // Quiet: it warns that what is staged is not built by it.
+    command.args(["--quiet", "--package", "pyinotifyd", "--no-build"]);
+    command.args(["--deb-revision", flavour.revision]);
     command.args(flavour.variant.iter().flat_map(|it| ["--variant", it]));
     command.arg("--output").arg(&package).current_dir(root());
     run_command(&mut command)?;
