@@ -5,6 +5,7 @@
 //! named, by [`config_file`].
 
 pub(crate) mod adhoc;
+pub(crate) mod ask;
 pub(crate) mod check;
 pub(crate) mod config_file;
 pub(crate) mod convert;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Explain(Explain),
     /// A config.py as config.toml.
     Convert(Convert),
+    /// A question to the running daemon.
+    Ask(ask::Ask),
     /// `--install` and `--uninstall`.
     Install(Install),
     /// `--list`: the event types.
@@ -76,6 +79,9 @@ pub(crate) struct Run {
     /// Where tasks and what was seen are kept over a restart [default: as the configuration says]
     #[arg(long, value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
+    /// Where it can be asked things, as by `status` [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 /// How to check a configuration.
@@ -221,6 +227,12 @@ pub(crate) struct Explain {
     /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
+    /// Ask the running daemon, whose configuration may be another than the file
+    #[arg(long, conflicts_with_all = ["config", "python"])]
+    pub running: bool,
+    /// Where that listens [default: the usual place]
+    #[arg(long, value_name = "PATH", requires = "running")]
+    pub socket: Option<PathBuf>,
 }
 
 /// A config.py to convert.
@@ -312,6 +324,9 @@ struct Original {
     /// Where tasks and what was seen are kept over a restart [default: as the configuration says]
     #[arg(long, value_name = "DIRECTORY")]
     state_dir: Option<PathBuf>,
+    /// Where it can be asked things, as by `status` [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -340,6 +355,8 @@ enum Sub {
     Explain(Explain),
     /// Print the config.toml that means what a config.py does
     Convert(Convert),
+    #[command(flatten)]
+    Ask(ask::Line),
     /// Print what makes a shell complete command lines
     Completions {
         /// Which one
@@ -374,6 +391,7 @@ impl Line {
             root,
             python,
             state_dir,
+            socket,
         } = self.original;
         let service = |way, root| Command::Install(Install { way, dry_run, root });
         match self.sub {
@@ -388,7 +406,7 @@ impl Line {
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run, python, state_dir }),
+            None => Command::Run(Run { config, debug, dry_run, python, state_dir, socket }),
             Some(Sub::Run(run)) => Command::Run(run),
             Some(Sub::Check { file, strict, format, python }) => {
                 Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })
@@ -397,6 +415,7 @@ impl Line {
             Some(Sub::Events(events)) => Command::Events(events),
             Some(Sub::Explain(explain)) => Command::Explain(explain),
             Some(Sub::Convert(convert)) => Command::Convert(convert),
+            Some(Sub::Ask(line)) => Command::Ask(line.lower()),
             Some(Sub::Completions { shell }) => Command::Completions(shell),
             Some(Sub::Schema) => Command::Schema,
             Some(Sub::Manual { directory }) => Command::Manual(directory),

@@ -68,6 +68,10 @@ pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 pub(crate) const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 /// Read: whom that is about; unset, whoever reads it.
 pub(crate) const WATCHDOG_PID: &str = "WATCHDOG_PID";
+/// Read: where the service manager has made a place for sockets.
+pub(crate) const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
+/// Read: where a user's own sockets are.
+pub(crate) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// Read: which Python runs a config.py.
 pub(crate) const PYTHON: &str = "PYINOTIFYD_PYTHON";
 /// Read: the virtual environment that somebody has activated; its Python runs a config.py.

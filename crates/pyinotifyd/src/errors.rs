@@ -14,6 +14,8 @@ pub enum Exit {
     Failure = 1,
     /// The command line cannot be understood, or asks for more rights than there are.
     Usage = 2,
+    /// No daemon is there that could be asked (`EX_UNAVAILABLE` of sysexits(3)).
+    Unavailable = 69,
     /// `check`: the configuration has mistakes (`EX_CONFIG` of sysexits(3)).
     Config = 78,
 }
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_statuses_are_what_scripts_expect() {
-        let statuses = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Config];
-        assert_eq!(statuses.map(|it| it as u8), [0, 1, 2, 78]);
+        let statuses = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Unavailable, Exit::Config];
+        assert_eq!(statuses.map(|it| it as u8), [0, 1, 2, 69, 78]);
     }
 }
