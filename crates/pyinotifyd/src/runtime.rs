@@ -509,6 +509,9 @@ impl Loop {
                     log::say(&report);
                     self.service.handle_say(&report.say);
                     self.asking.handle_report(&report);
+                    if matches!(report.say, Say::Reloaded { .. }) {
+                        self.in_force();
+                    }
                 }
                 Effect::Tell(event) => {
                     if let Some(listener) = &mut self.listener

@@ -126,19 +126,24 @@ impl Loop {
         match loaded {
             Loaded::Reload(fresh) => {
                 let again = self.loading.reloads == Reloads::ReadingAgain;
-                self.loading.reloads = Reloads::Idle;
-                let is_good = fresh.is_some();
+                if !again {
+                    self.loading.reloads = Reloads::Idle;
+                }
                 match fresh {
                     Some(fresh) => {
                         self.loading.backoff = BACKOFF.0;
                         self.adopt(fresh, true);
                     }
-                    None => self.service.handle_refused(),
+                    None => {
+                        self.service.handle_refused();
+                        if !again {
+                            self.asking.handle_reloaded(false);
+                        }
+                    }
                 }
                 if again {
+                    self.loading.reloads = Reloads::Idle;
                     self.reload();
-                } else {
-                    self.asking.handle_reloaded(is_good);
                 }
             }
             // A reload was faster.
@@ -162,6 +167,14 @@ impl Loop {
                     self.handle(Input::Plan(plan));
                 }
             }
+        }
+    }
+
+    /// Takes in that the Watches of a configuration are set. Who has asked for one that is still
+    /// being read is told later.
+    pub(super) fn in_force(&mut self) {
+        if self.loading.reloads == Reloads::Idle {
+            self.asking.handle_reloaded(true);
         }
     }
 
