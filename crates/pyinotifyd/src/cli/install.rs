@@ -94,7 +94,7 @@ enum Why {
 /// Does it below `root`, and says what was done.
 fn carry_out(way: Way, dry_run: bool, root: &Path, program: &Path) -> Result<String, Fatal> {
     let services = Services::find(root);
-    if services.are_packaged(root) {
+    if services::is_packaged(root) {
         return Err(Fatal::text("a package has installed the service")
             .hint("the package manager removes it: apt remove pyinotifyd"));
     }
@@ -227,10 +227,7 @@ impl Step {
 
     /// A line about it.
     fn tell(&self, dry_run: bool, said: &mut String) {
-        let done = |what: &str| match dry_run {
-            true => format!("would be {what}"),
-            false => what.to_owned(),
-        };
+        let done = |what: &str| if dry_run { format!("would be {what}") } else { what.to_owned() };
         let (path, what) = match self {
             Self::Write(item) => (&item.path, done("installed")),
             Self::Remove(path) | Self::RemoveFolder(path) => (path, done("removed")),

@@ -129,16 +129,13 @@ impl Loop {
                 if !again {
                     self.loading.reloads = Reloads::Idle;
                 }
-                match fresh {
-                    Some(fresh) => {
-                        self.loading.backoff = BACKOFF.0;
-                        self.adopt(fresh, true);
-                    }
-                    None => {
-                        self.service.handle_refused();
-                        if !again {
-                            self.asking.handle_reloaded(false);
-                        }
+                if let Some(fresh) = fresh {
+                    self.loading.backoff = BACKOFF.0;
+                    self.adopt(fresh, true);
+                } else {
+                    self.service.handle_refused();
+                    if !again {
+                        self.asking.handle_reloaded(false);
                     }
                 }
                 if again {

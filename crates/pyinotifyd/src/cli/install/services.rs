@@ -71,12 +71,6 @@ impl Services {
         Ok(items)
     }
 
-    /// Whether the unit is a package's. One that was removed, but for its configuration, has none.
-    pub(super) fn are_packaged(&self, root: &Path) -> bool {
-        let files = fs::read_to_string(root.join("var/lib/dpkg/info/pyinotifyd.list"));
-        files.is_ok_and(|it| it.lines().any(|it| it.ends_with(UNIT_FILE)))
-    }
-
     /// What is left to do for people.
     pub(super) fn next(&self, way: Way) -> Vec<&'static str> {
         let mut next = Vec::new();
@@ -100,6 +94,12 @@ impl Services {
         }
         next
     }
+}
+
+/// Whether the unit is a package's. One that was removed, but for its configuration, has none.
+pub(super) fn is_packaged(root: &Path) -> bool {
+    let files = fs::read_to_string(root.join("var/lib/dpkg/info/pyinotifyd.list"));
+    files.is_ok_and(|it| it.lines().any(|it| it.ends_with(UNIT_FILE)))
 }
 
 /// The links by which a service that is to go is enabled.

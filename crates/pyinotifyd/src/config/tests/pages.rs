@@ -31,9 +31,8 @@ fn the_configuration_of_the_packages_does_nothing_and_its_example_is_good() {
     let plan = super::loaded(config).plan;
     assert_eq!((plan.watches.len(), plan.schedulers.len()), (0, 0));
     // Lines with a # and no blank behind it.
-    let is_example = |it: &&str| it.strip_prefix('#').is_some_and(|it| !it.starts_with(' '));
-    let example: String =
-        config.lines().filter(is_example).map(|it| format!("{}\n", &it[1..])).collect();
+    let uncommented = |it: &'static str| it.strip_prefix('#').filter(|it| !it.starts_with(' '));
+    let example = config.lines().filter_map(uncommented).collect::<Vec<_>>().join("\n");
     assert_eq!(said(&example), "no mistakes in config.toml", "{example}");
     assert_eq!(super::loaded(&example).plan.watches.len(), 1);
 }
