@@ -4,12 +4,12 @@
 
 use std::process::Command;
 
-use crate::{Outcome, cargo, fuzz, reference, root, run, soak, tidy};
+use crate::{Outcome, cargo, dist, fuzz, reference, root, run, soak, tidy};
 
 /// A step and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("tidy", tidy::run),
     ("format", || run(&mut cargo(&["fmt", "--all", "--check"]))),
     ("reference", reference::check),
@@ -28,6 +28,8 @@ const STEPS: [Step; 8] = [
         let args = ["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
         run(cargo(&args).env("RUSTDOCFLAGS", "--deny warnings"))
     }),
+    // Building and trying the packages takes minutes, root, and a mirror of Debian.
+    ("dist", dist::check),
     ("fuzz", fuzz::smoke),
     ("python", python),
     // One run of all, with the failures at the end of each binary.

@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod dist;
 mod fuzz;
 mod kill;
 mod reference;
@@ -23,6 +24,9 @@ cargo xtask TASK
   tidy                   the repository's own rules
   reference [--check]    write the generated pages of docs/reference, or see if they are up to date
   schema                 write docs/reference/config.schema.json
+  dist [--check | static|deb|wheel|install...]
+                         build the packages into target/dist, and try each in a clean root, or see
+                         if all that they are made of is there
   fuzz [--seconds N] [TARGET...]
                          feed the decoders with noise; by libFuzzer where it is there
   soak [--minutes N] [--seed N]
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Some((&"reference", [])) => reference::write(),
         Some((&"reference", ["--check"])) => reference::check(),
         Some((&"schema", [])) => reference::schema(),
+        Some((&"dist", ["--check"])) => dist::check(),
+        Some((&"dist", args)) => dist::run(args),
         Some((&"fuzz", args)) => fuzz::run(args),
         Some((&"soak", args)) => soak::run(args),
         Some((&"kill", args)) => kill::run(args),

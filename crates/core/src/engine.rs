@@ -199,6 +199,8 @@ pub struct Engine {
     now: Instant,
     /// The first of the directories for which there was no watch left, until that is told.
     limited: Option<Arc<[u8]>>,
+    /// Whether a plan is in force that is not told of yet: its Watches are being set.
+    reloading: bool,
     recovery: Recovery,
     overflows: u64,
 }
@@ -232,6 +234,7 @@ impl Engine {
             life: Life::Starting,
             now: Instant::ZERO,
             limited: None,
+            reloading: false,
             recovery: Recovery::default(),
             overflows: 0,
         }
@@ -447,10 +450,8 @@ impl Engine {
         self.tree.handle_scope(scope(&plan));
         self.plan = plan;
         self.keep_coverage();
-        self.say(Say::Reloaded {
-            watches: self.plan.watches.len(),
-            schedulers: self.plan.schedulers.len(),
-        });
+        // Told once its Watches are set: who waits for that may make a file at once.
+        self.reloading = true;
     }
 
     fn handle_cancel(&mut self, now: Instant, task: TaskId) {
@@ -504,6 +505,15 @@ impl Engine {
         self.keep_what_was_touched();
         while let Some(notice) = self.tree.poll_notice() {
             self.notice(notice);
+        }
+        // Not only when nothing at all is on its way: in a tree in which directories are made all
+        // the time, that may not come.
+        if self.reloading && self.tree.wants_records() {
+            self.reloading = false;
+            self.say(Say::Reloaded {
+                watches: self.plan.watches.len(),
+                schedulers: self.plan.schedulers.len(),
+            });
         }
         if self.tree.is_settled()
             && let Some(path) = self.limited.take()

@@ -12,6 +12,7 @@ pub(crate) mod convert;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod install;
+pub(crate) mod pages;
 pub(crate) mod schema;
 pub(crate) mod terminal;
 mod values;
@@ -20,6 +21,11 @@ use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyinotifyd_core::{event::EventType, plan::Busy};
+
+use self::{
+    install::{Install, Way},
+    pages::Shell,
+};
 
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +45,17 @@ pub(crate) enum Command {
     /// A question to the running daemon.
     Ask(ask::Ask),
     /// `--install` and `--uninstall`.
-    Install(install::Install),
+    Install(Install),
     /// `--list`: the event types.
     List,
     /// `--version`.
     Version,
+    /// What makes a shell complete command lines.
+    Completions(Shell),
     /// The JSON schema of config.toml.
     Schema,
+    /// The manual pages, into a folder.
+    Manual(PathBuf),
     /// The second half of starting a command, see `action`; not for people.
     Exec(Vec<OsString>),
 }
@@ -297,11 +307,17 @@ struct Original {
     #[arg(short = 't', long)]
     configtest: bool,
     /// Install the service, and a configuration to begin with
-    #[arg(short, long, conflicts_with = "uninstall")]
+    #[arg(short, long, conflicts_with = "uninstall", group = "service")]
     install: bool,
     /// Uninstall them, but for what was changed
-    #[arg(short, long)]
+    #[arg(short, long, group = "service")]
     uninstall: bool,
+    /// Change nothing: show what would be run, or the steps of --install and --uninstall
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Install into the system below, or uninstall from there
+    #[arg(long, value_name = "DIRECTORY", requires = "service")]
+    root: Option<PathBuf>,
     /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
@@ -341,9 +357,17 @@ enum Sub {
     Convert(Convert),
     #[command(flatten)]
     Ask(ask::Line),
+    /// Print what makes a shell complete command lines
+    Completions {
+        /// Which one
+        shell: Shell,
+    },
     /// Print the JSON schema of config.toml
     #[command(hide = true)]
     Schema,
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual { directory: PathBuf },
     /// Start a command as another user; started by the daemon itself
     #[command(name = "__exec", hide = true, disable_help_flag = true)]
     Exec {
@@ -363,15 +387,18 @@ impl Line {
             configtest,
             install,
             uninstall,
+            dry_run,
+            root,
             python,
             state_dir,
             socket,
         } = self.original;
+        let service = |way, root| Command::Install(Install { way, dry_run, root });
         match self.sub {
             None if version => Command::Version,
             None if list => Command::List,
-            None if install => Command::Install(install::Install::Install),
-            None if uninstall => Command::Install(install::Install::Uninstall),
+            None if install => service(Way::Install, root),
+            None if uninstall => service(Way::Uninstall, root),
             None if configtest => Command::Check(Check {
                 file: config,
                 python,
@@ -379,7 +406,7 @@ impl Line {
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run: false, python, state_dir, socket }),
+            None => Command::Run(Run { config, debug, dry_run, python, state_dir, socket }),
             Some(Sub::Run(run)) => Command::Run(run),
             Some(Sub::Check { file, strict, format, python }) => {
                 Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })
@@ -389,7 +416,9 @@ impl Line {
             Some(Sub::Explain(explain)) => Command::Explain(explain),
             Some(Sub::Convert(convert)) => Command::Convert(convert),
             Some(Sub::Ask(line)) => Command::Ask(line.lower()),
+            Some(Sub::Completions { shell }) => Command::Completions(shell),
             Some(Sub::Schema) => Command::Schema,
+            Some(Sub::Manual { directory }) => Command::Manual(directory),
             Some(Sub::Exec { args }) => Command::Exec(args),
         }
     }
@@ -435,6 +464,18 @@ mod tests {
         let Command::Check(check) = parsed("-d -t -c /x.py") else { panic!("not a check") };
         assert_eq!(check.manner, CheckManner::Configtest);
         assert_eq!(check.file, Some("/x.py".into()));
+    }
+
+    #[test]
+    fn a_service_is_installed_here_or_below_another_root() {
+        let install = |way, dry_run, root: Option<&str>| {
+            Command::Install(Install { way, dry_run, root: root.map(PathBuf::from) })
+        };
+        assert_eq!(parsed("-i"), install(Way::Install, false, None));
+        assert_eq!(parsed("--uninstall -n"), install(Way::Uninstall, true, None));
+        assert_eq!(parsed("-i --root /x"), install(Way::Install, false, Some("/x")));
+        let Command::Run(run) = parsed("--dry-run") else { panic!("not a run") };
+        assert!(run.dry_run);
     }
 
     #[test]
@@ -499,6 +540,8 @@ mod tests {
             "watch a --slots 0 -- cmd",
             "explain /a",
             "-c x check",
+            "--root /x",
+            "-i -u",
             "wacth a -- cmd",
             "--nonsense",
         ];
@@ -509,8 +552,16 @@ mod tests {
 
     #[test]
     fn help_is_what_the_reference_shows() {
-        let lines =
-            ["-h", "run -h", "check -h", "watch -h", "events -h", "explain -h", "convert -h"];
+        let lines = [
+            "-h",
+            "run -h",
+            "check -h",
+            "watch -h",
+            "events -h",
+            "explain -h",
+            "convert -h",
+            "completions -h",
+        ];
         let page: Vec<String> = lines
             .iter()
             .map(|line| {

@@ -35,7 +35,7 @@ use crate::{
     json::Value,
     log,
     runtime::{self, Fresh, Listener, Setup, Source},
-    service::Service,
+    service::{Service, Watchdog},
 };
 
 /// `pyinotifyd run`, and `pyinotifyd` alone.
@@ -171,7 +171,10 @@ fn start_log(settings: log::LogSettings) -> Result<log::Guard, Fatal> {
 
 /// Only after the log has started: that there is no way to the manager is said there.
 fn service() -> Service {
-    Service::new(std::env::var_os(env::NOTIFY_SOCKET))
+    let usec = std::env::var_os(env::WATCHDOG_USEC);
+    let pid = std::env::var_os(env::WATCHDOG_PID);
+    let watchdog = Watchdog::new(usec.as_deref(), pid.as_deref(), std::process::id());
+    Service::new(std::env::var_os(env::NOTIFY_SOCKET), watchdog)
 }
 
 /// Where the configuration comes from, and comes from again.

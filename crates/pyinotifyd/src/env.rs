@@ -43,8 +43,8 @@ pub(crate) const NOT_FOR_TASKS: &[&str] = &[
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "LISTEN_PIDFDID",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
+    WATCHDOG_USEC,
+    WATCHDOG_PID,
     "MAINPID",
     "FDSTORE",
     PATHNAME,
@@ -64,6 +64,10 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 /// Read: where the service manager wants to hear how the daemon is.
 pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// Read: after how many microseconds without a word the service manager takes the daemon for hung.
+pub(crate) const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+/// Read: whom that is about; unset, whoever reads it.
+pub(crate) const WATCHDOG_PID: &str = "WATCHDOG_PID";
 /// Read: where the service manager has made a place for sockets.
 pub(crate) const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 /// Read: where a user's own sockets are.

@@ -248,6 +248,7 @@ impl Loop {
                 self.listener_ended = Some(error);
                 return self.end().await;
             }
+            self.service.handle_round();
             match self.wait(more).await {
                 Woken::Work if self.kernel.has_due_unmounts() => self.look_at_mounts(),
                 Woken::Work => (),
@@ -274,7 +275,8 @@ impl Loop {
     async fn wait(&mut self, more: bool) -> Woken {
         let due = self.engine.poll_timeout();
         let due = due.map(|it| self.start + Duration::from_nanos(it.as_nanos()));
-        let others = [self.kernel.poll_timeout(), self.progress.poll_timeout()];
+        let others =
+            [self.kernel.poll_timeout(), self.progress.poll_timeout(), self.service.poll_timeout()];
         let due = others.into_iter().chain([due]).flatten().min();
         let timer = async {
             match due {
@@ -514,6 +516,9 @@ impl Loop {
                     log::say(&report);
                     self.service.handle_say(&report.say);
                     self.asking.handle_report(&report);
+                    if matches!(report.say, Say::Reloaded { .. }) {
+                        self.in_force();
+                    }
                 }
                 Effect::Tell(event) => {
                     if let Some(listener) = &mut self.listener

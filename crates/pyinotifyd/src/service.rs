@@ -4,6 +4,10 @@
 //! follows from the [`Say`]s of the engine alone, and from the two ends of a reload that it does
 //! not see. Nothing here waits: a manager that does not read misses what is said, and the log says
 //! so.
+//!
+//! That the daemon is alive is said by the loop, each time that it comes round and half of what the
+//! manager waits has gone by. No thread does it in its place: a loop that hangs falls silent, and
+//! the manager ends it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,7 +19,7 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pyinotifyd_core::{path::shown, report::Say};
@@ -26,11 +30,43 @@ pub(crate) struct Service {
     way: Option<(UnixDatagram, SocketAddr)>,
     /// Whether it was told that the daemon is ready: before that, there is no reload to tell of.
     ready: bool,
+    watchdog: Option<Watchdog>,
+}
+
+/// How often the manager wants to hear that the daemon is alive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watchdog {
+    /// Half of what it waits.
+    every: Duration,
+    /// When it is told again; `None`: it was not told yet.
+    due: Option<Instant>,
+}
+
+impl Watchdog {
+    /// What `$WATCHDOG_USEC` asks for, if `$WATCHDOG_PID` does not name another than `pid`, such
+    /// as the one that has started us (`sd_watchdog_enabled(3)`).
+    pub(crate) fn new(usec: Option<&OsStr>, pid: Option<&OsStr>, own_pid: u32) -> Option<Self> {
+        let number = |it: &OsStr| it.to_str().and_then(|it| it.parse::<u64>().ok());
+        if pid.is_some_and(|it| number(it) != Some(own_pid.into())) {
+            return None;
+        }
+        let usec = usec?;
+        match number(usec) {
+            Some(usec) if usec > 1 => {
+                Some(Self { every: Duration::from_micros(usec / 2), due: None })
+            }
+            Some(_) | None => {
+                let usec = shown(usec.as_bytes());
+                ::log::warn!("the watchdog is not told that the daemon is alive every {usec} µs");
+                None
+            }
+        }
+    }
 }
 
 impl Service {
     /// The manager that `$NOTIFY_SOCKET` names; `None`: there is none.
-    pub(crate) fn new(notify_socket: Option<OsString>) -> Self {
+    pub(crate) fn new(notify_socket: Option<OsString>, watchdog: Option<Watchdog>) -> Self {
         let way = notify_socket.filter(|it| !it.is_empty()).and_then(|it| {
             way(&it)
                 .inspect_err(|error| {
@@ -39,7 +75,31 @@ impl Service {
                 })
                 .ok()
         });
-        Self { way, ready: false }
+        // Nobody to tell, nothing to wake up for.
+        let watchdog = watchdog.filter(|_| way.is_some());
+        Self { way, ready: false, watchdog }
+    }
+
+    /// Takes in that the loop has come round: everything that it took up is done. To be called by
+    /// nobody else.
+    pub(crate) fn handle_round(&mut self) {
+        if self.watchdog.is_some() {
+            self.round(Instant::now());
+        }
+    }
+
+    /// When the loop has to come round again, whatever happens; `None`: it need not.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.watchdog?.due
+    }
+
+    fn round(&mut self, now: Instant) {
+        if let Some(watchdog) = &mut self.watchdog
+            && watchdog.due.is_none_or(|it| it <= now)
+        {
+            watchdog.due = Some(now + watchdog.every);
+            self.tell("WATCHDOG=1");
+        }
     }
 
     /// Tells what the engine said, if that is of interest.
@@ -148,7 +208,13 @@ mod tests {
             let path = dir.path().join("notify");
             let socket = UnixDatagram::bind(&path).unwrap();
             socket.set_nonblocking(true).unwrap();
-            Self { socket, service: Service::new(Some(path.into())), _dir: dir }
+            Self { socket, service: Service::new(Some(path.into()), None), _dir: dir }
+        }
+
+        fn watched(usec: &str) -> Self {
+            let mut world = Self::new();
+            world.service.watchdog = watchdog(Some(usec), None);
+            world
         }
 
         fn told(&self) -> Vec<String> {
@@ -156,6 +222,10 @@ mod tests {
             let next = || self.socket.recv(&mut buf).ok().map(|len| buf[..len].to_vec());
             std::iter::from_fn(next).map(|it| String::from_utf8(it).unwrap()).collect()
         }
+    }
+
+    fn watchdog(usec: Option<&str>, pid: Option<&str>) -> Option<Watchdog> {
+        Watchdog::new(usec.map(OsStr::new), pid.map(OsStr::new), 42)
     }
 
     const READY: Say = Say::Ready { directories: 1204, watches: 3 };
@@ -220,7 +290,7 @@ mod tests {
         let name = format!("pyinotifyd-test-{}", std::process::id());
         let socket =
             UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        Service::new(Some(format!("@{name}").into())).handle_say(&Say::Stopped);
+        Service::new(Some(format!("@{name}").into()), None).handle_say(&Say::Stopped);
         let mut buf = [0; 64];
         let len = socket.recv(&mut buf).unwrap();
         assert_eq!(&buf[..len], b"STOPPING=1\nSTATUS=stopped");
@@ -229,7 +299,62 @@ mod tests {
     #[test]
     fn without_a_manager_nothing_is_told() {
         for name in [None, Some(""), Some("vsock:2:1234"), Some("relative"), Some("/nowhere/x")] {
-            Service::new(name.map(OsString::from)).handle_say(&READY);
+            Service::new(name.map(OsString::from), None).handle_say(&READY);
         }
+    }
+
+    #[test]
+    fn a_loop_that_goes_round_is_told_of_at_half_the_time() {
+        let mut world = World::watched("10000000");
+        let start = Instant::now();
+        let second = |it: u64| start + Duration::from_secs(it);
+        // The first round is told at once, and the others only when it is time.
+        for at in [0, 1, 2, 4, 5, 5, 9, 12] {
+            world.service.round(second(at));
+        }
+        assert_eq!(world.told(), ["WATCHDOG=1"; 3]);
+        assert_eq!(world.service.poll_timeout(), Some(second(17)));
+    }
+
+    #[test]
+    fn a_loop_that_hangs_is_not_told_of() {
+        let mut world = World::watched("10000000");
+        let start = Instant::now();
+        world.service.round(start);
+        // It does other things for the manager, but does not come round.
+        world.service.handle_say(&Say::Resynced { recovered: 0, directories: 1 });
+        world.service.handle_reload(Duration::ZERO);
+        assert_eq!(world.told().iter().filter(|it| it.contains("WATCHDOG")).count(), 1);
+        assert_eq!(world.service.poll_timeout(), Some(start + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn without_a_watchdog_nobody_wakes_up() {
+        let mut world = World::new();
+        world.service.handle_round();
+        assert_eq!(world.service.poll_timeout(), None);
+        assert_eq!(world.told(), [""; 0]);
+        // Nor without somebody to tell.
+        let mut service = Service::new(None, watchdog(Some("10000000"), None));
+        service.handle_round();
+        assert_eq!(service.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_watchdog_is_that_of_the_process_it_names() {
+        let every = |usec, pid| watchdog(usec, pid).map(|it| it.every);
+        let half = Some(Duration::from_secs(90));
+        assert_eq!(every(Some("180000000"), None), half);
+        assert_eq!(every(Some("180000000"), Some("42")), half);
+        assert_eq!(every(Some("180000000"), Some("41")), None);
+        assert_eq!(every(Some("180000000"), Some("")), None);
+        assert_eq!(every(None, Some("42")), None);
+        for usec in ["", "0", "1", "-5", "soon", "99999999999999999999"] {
+            assert_eq!(every(Some(usec), None), None, "{usec}");
+        }
+        // The longest that there is does not overflow.
+        let mut world = World::watched(&u64::MAX.to_string());
+        world.service.handle_round();
+        assert_eq!(world.told(), ["WATCHDOG=1"]);
     }
 }

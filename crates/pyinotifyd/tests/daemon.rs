@@ -34,3 +34,5 @@ mod signals;
 mod starts;
 #[path = "daemon/support.rs"]
 mod support;
+#[path = "daemon/watchdog.rs"]
+mod watchdog;

@@ -126,19 +126,21 @@ impl Loop {
         match loaded {
             Loaded::Reload(fresh) => {
                 let again = self.loading.reloads == Reloads::ReadingAgain;
-                self.loading.reloads = Reloads::Idle;
-                let is_good = fresh.is_some();
-                match fresh {
-                    Some(fresh) => {
-                        self.loading.backoff = BACKOFF.0;
-                        self.adopt(fresh, true);
+                if !again {
+                    self.loading.reloads = Reloads::Idle;
+                }
+                if let Some(fresh) = fresh {
+                    self.loading.backoff = BACKOFF.0;
+                    self.adopt(fresh, true);
+                } else {
+                    self.service.handle_refused();
+                    if !again {
+                        self.asking.handle_reloaded(false);
                     }
-                    None => self.service.handle_refused(),
                 }
                 if again {
+                    self.loading.reloads = Reloads::Idle;
                     self.reload();
-                } else {
-                    self.asking.handle_reloaded(is_good);
                 }
             }
             // A reload was faster.
@@ -162,6 +164,14 @@ impl Loop {
                     self.handle(Input::Plan(plan));
                 }
             }
+        }
+    }
+
+    /// Takes in that the Watches of a configuration are set. Who has asked for one that is still
+    /// being read is told later.
+    pub(super) fn in_force(&mut self) {
+        if self.loading.reloads == Reloads::Idle {
+            self.asking.handle_reloaded(true);
         }
     }
 

@@ -107,3 +107,24 @@ fn a_broken_file_changes_nothing_and_a_good_one_keeps_what_waits() {
     daemon.assert_each_once(["first", "second", "third", "fourth"].map(|it| format!("w/{it}")));
     daemon.stop();
 }
+
+#[test]
+fn what_is_made_once_a_reload_is_told_is_seen_in_each_directory_of_a_new_watch() {
+    const DIRS: usize = 500;
+    let world = World::new();
+    let dirs: Vec<String> = (0..DIRS).map(|number| format!("new/d{number}")).collect();
+    for dir in &dirs {
+        world.mkdir(dir);
+    }
+    let mut daemon = Daemon::start(&world, BASE);
+    world.configure(&BASE.replace("@/w", "@/new"));
+    daemon.signal(Signal::HUP);
+    daemon.wait(" - reloaded, ");
+    // Those that are entered last come first.
+    for dir in dirs.iter().rev() {
+        world.write(&format!("{dir}/f"));
+    }
+    daemon.sync();
+    daemon.assert_each_once(dirs.iter().map(|it| format!("{it}/f")));
+    daemon.stop();
+}

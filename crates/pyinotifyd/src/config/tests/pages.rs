@@ -24,3 +24,15 @@ fn every_configuration_in_the_pages_is_good() {
     // The README has four, or they are not found.
     assert!(blocks >= 4, "{blocks}");
 }
+
+#[test]
+fn the_configuration_of_the_packages_does_nothing_and_its_example_is_good() {
+    let config = include_str!("../../../dist/config.toml");
+    let plan = super::loaded(config).plan;
+    assert_eq!((plan.watches.len(), plan.schedulers.len()), (0, 0));
+    // Lines with a # and no blank behind it.
+    let uncommented = |it: &'static str| it.strip_prefix('#').filter(|it| !it.starts_with(' '));
+    let example = config.lines().filter_map(uncommented).collect::<Vec<_>>().join("\n");
+    assert_eq!(said(&example), "no mistakes in config.toml", "{example}");
+    assert_eq!(super::loaded(&example).plan.watches.len(), 1);
+}
