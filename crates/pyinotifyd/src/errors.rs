@@ -103,9 +103,32 @@ mod tests {
         );
     }
 
+    /// When the program ends so.
+    fn when(exit: Exit) -> &'static str {
+        match exit {
+            Exit::Success => {
+                "it did what was asked; for the daemon also: SIGTERM or SIGINT ended it, and for \
+                 `events`: its reader has gone"
+            }
+            Exit::Failure => {
+                "it failed, and says why on standard error; for the daemon, `-t`, `explain` and \
+                 `convert` also: the configuration has mistakes"
+            }
+            Exit::Usage => {
+                "the command line cannot be understood, or asks for what only root can do; \
+                 nothing was done"
+            }
+            Exit::Config => {
+                "`check`: the configuration has mistakes, or, with `--strict`, warnings; the name \
+                 is `EX_CONFIG` in `sysexits(3)`"
+            }
+        }
+    }
+
     #[test]
-    fn the_statuses_are_what_scripts_expect() {
+    fn the_statuses_are_what_the_reference_shows() {
         let statuses = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Config];
-        assert_eq!(statuses.map(|it| it as u8), [0, 1, 2, 78]);
+        let line = |exit: Exit| format!("{} | {}", exit as u8, when(exit));
+        insta::assert_snapshot!("statuses", statuses.map(line).join("\n"));
     }
 }

@@ -107,7 +107,7 @@ fn scans_get_their_text_and_the_originals_are_kept() {
     write(recipe.path("/srv/scans/in/readme.txt"), "stays");
     daemon.stop_after(HOSTILE.len());
     assert_eq!(names(recipe.path("/srv/scans/in")), ["readme.txt"]);
-    assert_eq!(names(recipe.path("/srv/scans/work")), [""; 0]);
+    assert_eq!(names(recipe.path("/srv/scans/temp")), [""; 0]);
     assert_eq!(names(recipe.path("/srv/scans/originals")), hostile(".PDF"));
     assert_eq!(names(recipe.path("/srv/scans/done")), hostile(".PDF"));
     assert_eq!(read(recipe.path("/srv/scans/done/a b.PDF")), "page\ntext\n");
@@ -116,10 +116,10 @@ fn scans_get_their_text_and_the_originals_are_kept() {
     let mut wanted = expected(&recipe, "/srv/scans/in", ".PDF", &[]);
     wanted.sort();
     assert_eq!(read, wanted);
-    let work = recipe.bytes("/srv/scans/work", b"");
+    let temp = recipe.bytes("/srv/scans/temp", b"");
     for args in ran {
         assert_eq!((args.len(), &*args[0], &*args[1]), (4, &b"--quiet"[..], &b"--skip-text"[..]));
-        assert!(args[3].starts_with(&work) && args[3].ends_with(b"/out.pdf"), "{args:?}");
+        assert!(args[3].starts_with(&temp) && args[3].ends_with(b"/out.pdf"), "{args:?}");
     }
 }
 
@@ -136,7 +136,7 @@ fn a_broken_scan_is_tried_three_times_and_leaves_nothing_behind() {
     daemon.sync();
     daemon.stop();
     assert_eq!(names(recipe.path("/srv/scans/in")), ["a.pdf"]);
-    assert_eq!(names(recipe.path("/srv/scans/work")), [""; 0]);
+    assert_eq!(names(recipe.path("/srv/scans/temp")), [""; 0]);
     assert_eq!(recipe.ran_with("ocrmypdf").len(), 3);
 }
 
