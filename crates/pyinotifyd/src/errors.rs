@@ -1,6 +1,6 @@
 //! What ends the program: the exit statuses, and how the last error is shown.
 
-use std::fmt;
+use std::{fmt, io};
 
 use pyinotifyd_core::path::OneLine;
 
@@ -22,6 +22,15 @@ impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// An error of the system as the end of a sentence: `permission denied`.
+#[must_use]
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// An error that ends the program.
@@ -85,13 +94,16 @@ impl fmt::Display for Fatal {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read /etc/x")]
     struct Outer(#[source] io::Error);
+
+    #[test]
+    fn an_error_of_the_system_reads_as_the_end_of_a_sentence() {
+        assert_eq!(words(&io::Error::from_raw_os_error(2)), "no such file or directory");
+    }
 
     #[test]
     fn causes_are_shown_behind_and_hints_below() {

@@ -13,7 +13,7 @@ use std::{
 use pyinotifyd_core::path::shown;
 
 use super::{config_file::DEFAULTS, terminal};
-use crate::errors::{Exit, Fatal};
+use crate::errors::{Exit, Fatal, words};
 
 const CONFIG: &str = include_str!("../../dist/config.py");
 const SYSTEMD: &str = include_str!("../../dist/pyinotifyd.service");
@@ -39,10 +39,11 @@ pub(crate) fn run(install: Install) -> Result<Exit, Fatal> {
             Install::Install => "install",
             Install::Uninstall => "uninstall",
         };
-        return Err(Fatal::text(format!("only root can {what} the service")).exit(Exit::Usage));
+        let fatal = Fatal::text(format!("only root can {what} the service"));
+        return Err(fatal.hint("run the same command as root, with sudo").exit(Exit::Usage));
     }
     let program = std::env::current_exe()
-        .map_err(|error| Fatal::text(format!("cannot find this program: {error}")))?;
+        .map_err(|error| Fatal::text(format!("cannot find this program: {}", words(&error))))?;
     let said = carry_out(install, Path::new("/"), &program)?;
     terminal::print(&said)
 }
@@ -164,7 +165,7 @@ fn name(path: &Path) -> String {
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Fatal {
-    Fatal::text(format!("cannot {what} {}: {error}", name(path)))
+    Fatal::text(format!("cannot {what} {}: {}", name(path), words(error)))
 }
 
 #[cfg(test)]

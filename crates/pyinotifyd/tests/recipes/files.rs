@@ -125,7 +125,7 @@ fn what_was_left_alone_is_deleted_also_if_the_daemon_was_killed_meanwhile() {
     daemon.sync();
     daemon.kill();
     let mut daemon = recipe.start();
-    daemon.wait("/open is not ready: open for writing by ");
+    daemon.wait("/open is not ready: open for writing");
     drop(open);
     daemon.wait("/open after ");
     while names(exchange.join("sub")) != [""; 0] || names(&exchange).len() > 3 {

@@ -56,7 +56,7 @@ fn uploads_are_scanned_out_of_reach_and_handed_out_or_locked_up() {
     let mut slow = File::create(upload.join("slow.part")).unwrap();
     slow.write_all(b"EIC").unwrap();
     fs::rename(upload.join("slow.part"), upload.join("slow")).unwrap();
-    daemon.wait("/slow is not ready: open for writing by ");
+    daemon.wait("/slow is not ready: open for writing");
     assert!(upload.join("slow").exists(), "{:#?}", daemon.log);
     slow.write_all(b"AR").unwrap();
     drop(slow);
