@@ -29,6 +29,7 @@ fn logs_are_rotated_as_they_grow_and_compressed_when_nobody_writes_to_them() {
     open.write_all(b"the last line\n").unwrap();
     drop(open);
     daemon.wait("/app.log-1 after ");
+    daemon.wait_count("/app.log-1.gz, starts in 30d", 1);
     daemon.sync();
     daemon.stop();
     assert!(!logs.join("app.log-1").exists());
@@ -46,6 +47,22 @@ fn logs_are_rotated_as_they_grow_and_compressed_when_nobody_writes_to_them() {
     for args in recipe.ran_with("logrotate") {
         assert_eq!(args, [b"--state".to_vec(), state.clone(), config.clone()]);
     }
+    assert_eq!(daemon.count(" - ERROR - "), 0, "{:#?}", daemon.log);
+}
+
+#[test]
+fn logs_that_are_old_are_deleted() {
+    let recipe = Recipe::page("logs").instead("delay = \"30d\"", "delay = \"0.1s\"");
+    recipe.program("/usr/bin/gzip", "exec gzip \"$@\"");
+    let mut daemon = recipe.start();
+    let logs = recipe.path("/var/log/app");
+    write(logs.join("other.gz"), "stays");
+    write(recipe.path("app.log"), "x");
+    fs::rename(recipe.path("app.log"), logs.join("app.log-1")).unwrap();
+    daemon.wait("/app.log-1.gz after ");
+    daemon.sync();
+    daemon.stop();
+    assert_eq!(names(&logs), ["other.gz"]);
     assert_eq!(daemon.count(" - ERROR - "), 0, "{:#?}", daemon.log);
 }
 
