@@ -15,7 +15,7 @@ use pyinotifyd_core::{
     path,
     plan::{Level, Plan},
 };
-use pyinotifyd_sys::process;
+use pyinotifyd_sys::{limits, process};
 
 use crate::{
     cli::{
@@ -134,8 +134,19 @@ impl<W: io::Write> Listener for Printer<W> {
     }
 }
 
+/// So many files are open at once while nothing runs, with some to spare. With fewer the loop could
+/// not even be made, and parts of it are not ours and panic.
+const LEAST_FILES: u64 = 64;
+
 /// What has to be so before the first thread starts: commands inherit it.
 fn prepare() -> Result<(), Fatal> {
+    if let Some(limit) = limits::open_files().filter(|it| *it < LEAST_FILES) {
+        let text = format!(
+            "cannot start: only {limit} files may be open at once, and {LEAST_FILES} are needed"
+        );
+        let hint = "raise the limit: `ulimit -n 1024`, or `LimitNOFILE=` of the service";
+        return Err(Fatal::text(text).hint(hint));
+    }
     let failed =
         |what: &str, error: &io::Error| Fatal::text(format!("cannot {what}: {}", words(error)));
     process::reset_signals().map_err(|error| failed("reset the signals", &error))?;

@@ -11,7 +11,10 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
@@ -24,6 +27,9 @@ mod starts;
 const GOOD: &str = "\
 [scheduler.list]\nexec = [\"/bin/ls\", \"{pathname}\"]\n
 [[watch]]\npath = \"@/w\"\nevent_map = { IN_CREATE = \"list\" }\n";
+
+/// How long a line may take. Nothing that works comes near it.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct World {
     dir: TempDir,
@@ -98,16 +104,26 @@ impl World {
 
     /// The daemon, ready.
     fn start(&self, args: &str) -> Daemon {
+        self.start_by("", args)
+    }
+
+    /// The same with variables in its environment.
+    fn start_by(&self, variables: &str, args: &str) -> Daemon {
         let start = starts::one();
         let mut child = self
-            .shell(&format!("exec pyinotifyd {args}"))
+            .shell(&format!("{variables} exec pyinotifyd {args}"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut daemon = Daemon { child, stderr };
-        daemon.wait(" - ready, ");
+        let (said, lines) = channel();
+        thread::spawn(move || {
+            // A test that has ended does not listen any more.
+            stderr.lines().map(Result::unwrap).try_for_each(|line| said.send(line).ok())
+        });
+        let mut daemon = Daemon { child, lines, said: Vec::new() };
+        daemon.said = daemon.wait(" - ready, ");
         drop(start);
         daemon
     }
@@ -116,22 +132,24 @@ impl World {
 /// A daemon that runs. Killed when it is dropped.
 struct Daemon {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    lines: Receiver<String>,
+    /// The log up to where it was ready.
+    said: Vec<String>,
 }
 
 impl Daemon {
     /// The log up to the first line with this in it.
     fn wait(&mut self, part: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.stderr.read_line(&mut line).unwrap() > 0, "no {part:?}: {lines:#?}");
-            let found = line.contains(part);
-            lines.push(line.trim_end().to_owned());
-            if found {
-                return lines;
+        let mut lines: Vec<String> = Vec::new();
+        let deadline = Instant::now() + DEADLINE;
+        while !lines.last().is_some_and(|it| it.contains(part)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => lines.push(line),
+                Err(error) => panic!("no {part:?}, {error}: {lines:#?}"),
             }
         }
+        lines
     }
 
     fn signal(&self, signal: Signal) {
@@ -207,9 +225,13 @@ fn what_a_command_cannot_do_is_told_with_the_reason_and_the_way_out() {
             "pyinotifyd watch w -- \"$(printf '\\377')\"",
             "pyinotifyd watch w --delay 5x -- true",
             "pyinotifyd watch w --delay 99999999999999999999h -- true",
+            "pyinotifyd watch --help",
             "pyinotifyd explain -c good.toml w/a --on DELETE",
+            "pyinotifyd explain -c good.toml w/d/ --on CREATE",
             "pyinotifyd --list > /dev/full",
             "pyinotifyd schema > /dev/full",
+            "ulimit -n 63; pyinotifyd watch w -- true",
+            "ulimit -n 63; pyinotifyd run -c good.toml",
             "pyinotifyd run -c good.toml --state-dir w/state",
             "pyinotifyd run -c good.toml --state-dir good.toml",
             "pyinotifyd run -c good.toml --state-dir good.toml/state",
@@ -332,6 +354,7 @@ fn a_file_rule_that_fails_is_told_with_the_key_that_helps() {
         ("link", rule("copy", r"dst_re = '@/\1/../link/y'")),
         ("itself", rule("copy", r"dst_re = '@/w/\1'")),
         ("over-directory", rule("copy", r"dst_re = '@/there/full', overwrite = true")),
+        ("hard-link", rule("move", r"dst_re = '@/moved', filemode = '0600'")),
         ("no-match", "rules = [{ action = \"delete\", src_re = '^/other' }]".to_owned()),
     ];
     insta::assert_snapshot!("rules", errors(&world, &cases));
@@ -345,11 +368,14 @@ fn errors(world: &World, cases: &[(&str, String)]) -> String {
     }
     let names: Vec<_> = cases.iter().map(|(name, _)| format!("{name:?}")).collect();
     let names = names.join(", ");
-    write!(text, "[[watch]]\npath = \"@/w\"\nevent_map = {{ IN_CLOSE_WRITE = [{names}] }}\n")
-        .unwrap();
+    write!(text, "[[watch]]\npath = \"@/w\"\nevent_map = {{ IN_MOVED_TO = [{names}] }}\n").unwrap();
     world.write("runs.toml", &text);
     let mut daemon = world.start("run -c runs.toml");
-    world.write("w/x", "x");
+    world.write("x", "x");
+    if cases.iter().any(|(name, _)| *name == "hard-link") {
+        fs::hard_link(world.path("x"), world.path("other-name")).unwrap();
+    }
+    fs::rename(world.path("x"), world.path("w/x")).unwrap();
     let mut lines: Vec<Vec<String>> = vec![Vec::new(); cases.len()];
     let mut open = cases.len();
     while open > 0 {
@@ -413,4 +439,106 @@ fn no_configuration_at_all_names_the_places() {
         "nothing",
         world.said(&["pyinotifyd", "pyinotifyd check", "pyinotifyd -t"])
     );
+}
+
+#[test]
+fn what_is_not_ready_says_what_it_waits_for() {
+    let world = World::new();
+    let conditions =
+        ["quiet:1h", "done-file:{pathname}.ok", "done-file:{pathname}/of/a/file", "closed"];
+    let mut text = String::new();
+    for (number, condition) in conditions.iter().enumerate() {
+        write!(text, "[scheduler.s{number}]\nlog = \"x\"\nready = \"{condition}\"\n").unwrap();
+    }
+    text += "[[watch]]\npath = \"@/w\"\n\
+             event_map = { IN_CREATE = [\"s0\", \"s1\", \"s2\", \"s3\"] }\n";
+    world.write("ready.toml", &text);
+    let mut daemon = world.start("run -c ready.toml");
+    let open = fs::File::create(world.path("w/x")).unwrap();
+    let mut lines: Vec<String> = conditions
+        .iter()
+        .map(|_| timeless(&world.shown(daemon.wait(" is not ready: ").last().unwrap())))
+        // Who it is may not be found out in time.
+        .map(|it| it.split(" by pid ").next().unwrap().to_owned())
+        .collect();
+    drop(open);
+    lines.sort();
+    insta::assert_snapshot!("ready", lines.join("\n"));
+}
+
+#[test]
+fn a_python_that_ends_is_told_with_what_it_takes_along() {
+    let world = World::new();
+    if !has_python(&world) {
+        return;
+    }
+    world.write(
+        "config.py",
+        "async def ends(event, task_id):\n    import os\n    os._exit(3)\n\n\
+         pyinotifyd = Pyinotifyd([Watch('@/w', EventMap({'IN_CREATE': TaskScheduler(ends)}))])\n",
+    );
+    let mut daemon = world.start("run -c config.py");
+    world.write("w/x", "x");
+    let mut lines = Vec::new();
+    // In which order they come is nobody's to say.
+    for part in [" failed for ", "Python has ended "] {
+        if !lines.iter().any(|it: &String| it.contains(part)) {
+            lines.extend(daemon.wait(part));
+        }
+    }
+    let told = |it: &&String| it.contains(" failed for ") || it.contains("Python has ended ");
+    let shown = |it: &String| {
+        let line = timeless(&world.shown(it));
+        // How long it took is the machine's affair.
+        let (what, time) = line.split_once(" after ").unwrap_or((&line, ""));
+        format!("{what}{}", time.split_once(':').map_or("", |(_, why)| why))
+    };
+    let mut lines: Vec<_> = lines.iter().filter(told).map(shown).collect();
+    lines.sort();
+    insta::assert_snapshot!("python_ends", lines.join("\n"));
+}
+
+#[test]
+fn a_limit_of_the_kernel_is_named_with_the_way_to_raise_it() {
+    let world = World::new();
+    let inside = |limit: &str, line: &str| {
+        let script = format!("echo {limit} && exec {line}");
+        world.said(&[&format!("unshare --user --map-root-user sh -c '{script}'")])
+    };
+    if !inside("0 > /proc/sys/user/max_inotify_instances", "true").ends_with("[0]\n\n") {
+        eprintln!("skipped: limits of the kernel, because nobody may set them here");
+        return;
+    }
+    let said = inside("0 > /proc/sys/user/max_inotify_instances", "pyinotifyd watch w -- true");
+    // The number that it names is this machine's.
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap();
+    insta::assert_snapshot!("limits", said.replace(&format!("({})", limit.trim()), "(N)"));
+}
+
+#[test]
+fn a_state_directory_of_somebody_else_is_refused() {
+    let world = World::new();
+    fs::create_dir(world.path("state")).unwrap();
+    if std::os::unix::fs::chown(world.path("state"), Some(65534), None).is_err() {
+        eprintln!("skipped: a state directory of somebody else, because only root can make one");
+        return;
+    }
+    insta::assert_snapshot!(
+        "state_of_another",
+        world.said(&["pyinotifyd run -c good.toml --state-dir state"])
+    );
+}
+
+#[test]
+fn a_service_manager_that_cannot_be_told_is_a_warning() {
+    let world = World::new();
+    let mut lines = Vec::new();
+    for socket in ["nonsense", "./none"] {
+        let mut daemon = world.start_by(&format!("NOTIFY_SOCKET={socket}"), "run -c good.toml");
+        lines.append(&mut daemon.said);
+        lines.extend(daemon.stop());
+    }
+    let lines = lines.iter().map(|it| timeless(&world.shown(it)));
+    let lines: Vec<_> = lines.filter(|it| it.contains("WARNING")).collect();
+    insta::assert_snapshot!("service_manager", lines.join("\n"));
 }
