@@ -18,7 +18,7 @@ pub use self::{
     records::records,
     templates::{shell, template},
 };
-pub use pyinotifyd::fuzzing::{config, host, log};
+pub use pyinotifyd::fuzzing::{config, control, host, log};
 
 /// The targets by their names.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
@@ -32,6 +32,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("filter", filter),
     ("log", log),
     ("host", host),
+    ("control", control),
 ];
 
 /// Any bytes are a path: they come back from text, stay on their line, and normalize to a path

@@ -12,7 +12,7 @@
 mod own;
 mod recovery;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use crate::{
     event::{Event, EventType, Mask, Origin},
@@ -20,13 +20,14 @@ use crate::{
     filter::Filter,
     path,
     pattern::PatternFault,
-    plan::{Action, Plan, Scheduler, SchedulerId, Watch},
+    plan::{Action, Plan, Scheduler, SchedulerId, Watch, WatchId},
     record::{Record, Wd},
     report::{Report, Say},
     rules,
-    schedule::{self, Command, Counts, Schedule},
+    schedule::{self, Command, Counts, Schedule, TaskState},
     scope::{Coverage, Scope},
     stamp::IndexId,
+    stats::EventCounts,
     task::{
         KeptTask, Order, Outcome, Probe, ProbeId, Readiness, Run, RunId, RunTask, StopHow, TaskId,
     },
@@ -59,6 +60,15 @@ pub enum Input<'a> {
     Probed(ProbeId, Vec<Readiness>),
     /// Somebody else than an event map asks for something: the code of a config.py.
     Order(Order),
+    /// Somebody wants a task given up, or ended if it runs. Of a task that is not there nothing
+    /// comes.
+    Cancel(TaskId),
+    /// Somebody wants a task to wait no longer for its time.
+    RunNow(TaskId),
+    /// Somebody wants nothing of this scheduler to start for now, or of none.
+    Pause(Option<SchedulerId>),
+    /// Somebody wants what was paused to go on.
+    Resume(Option<SchedulerId>),
     /// A new configuration is to be in force.
     Plan(Arc<Plan>),
     /// The daemon is to stop. Further ones change nothing.
@@ -162,13 +172,16 @@ pub struct Question {
 
 /// Where the daemon is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+pub enum Life {
     /// The Watches are being set.
     Starting,
     /// It does its work.
     Running,
     /// It waits for tasks until this point.
-    Stopping { deadline: Instant },
+    Stopping {
+        /// Then it waits no longer.
+        deadline: Instant,
+    },
     /// The wait was too long: tasks are being ended.
     GivingUp,
     /// Nothing is left to do.
@@ -187,6 +200,7 @@ pub struct Engine {
     /// The first of the directories for which there was no watch left, until that is told.
     limited: Option<Arc<[u8]>>,
     recovery: Recovery,
+    overflows: u64,
 }
 
 /// Where sightings arrive: everything but the tree that gives them.
@@ -195,6 +209,8 @@ struct Desk {
     schedule: Schedule,
     own: OwnChanges,
     known: recovery::Known,
+    /// How many events each Watch has let through.
+    seen: Vec<EventCounts>,
     effects: VecDeque<Effect>,
 }
 
@@ -209,6 +225,7 @@ impl Engine {
                 schedule: Schedule::new(&plan, seed),
                 own: OwnChanges::default(),
                 known: recovery::Known::default(),
+                seen: vec![EventCounts::default(); plan.watches.len()],
                 effects: VecDeque::new(),
             },
             plan,
@@ -216,6 +233,7 @@ impl Engine {
             now: Instant::ZERO,
             limited: None,
             recovery: Recovery::default(),
+            overflows: 0,
         }
     }
 
@@ -259,6 +277,22 @@ impl Engine {
                 self.desk.schedule.handle_probed(now, probe, answers);
             }
             Input::Order(order) => self.desk.schedule.handle_order(now, order),
+            Input::Cancel(task) => self.handle_cancel(now, task),
+            Input::RunNow(task) => {
+                self.desk.schedule.handle_run_now(now, task);
+            }
+            Input::Pause(scheduler) => {
+                self.desk.schedule.handle_pause(scheduler);
+                if scheduler.is_none() {
+                    self.say(Say::Paused);
+                }
+            }
+            Input::Resume(scheduler) => {
+                self.desk.schedule.handle_resume(now, scheduler);
+                if scheduler.is_none() {
+                    self.say(Say::Resumed);
+                }
+            }
             Input::Plan(plan) => self.handle_plan(now, plan),
             Input::Stop => self.handle_stop(now),
             Input::Lost(since) => self.handle_lost(since),
@@ -267,6 +301,8 @@ impl Engine {
             Input::Time => self.handle_time(now),
         }
         self.follow_up(now);
+        // Only now is it known what starts over, and so is told once more.
+        self.desk.own.handle_passed(&mut self.tree);
     }
 
     /// The next thing to do.
@@ -326,10 +362,34 @@ impl Engine {
         &self.tree
     }
 
+    /// The tasks, to ask it things.
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.desk.schedule
+    }
+
     /// How many tasks there are.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.desk.schedule.counts()
+    }
+
+    /// Where the daemon is in its life.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// How many events a Watch has let through so far to its event map.
+    #[must_use]
+    pub fn seen_by(&self, watch: WatchId) -> &EventCounts {
+        &self.desk.seen[usize::from(watch.0)]
+    }
+
+    /// How often the kernel has dropped events.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     /// Whether nothing is left of all that has been: no task, no run, no timer, no memory, and
@@ -370,12 +430,9 @@ impl Engine {
             Life::Stopping { .. } | Life::GivingUp | Life::Over => return,
         }
         if record.mask.event_type() == Some(EventType::QOverflow) {
+            self.overflows += 1;
             self.handle_overflow();
         }
-        if self.tree.starts_over() {
-            self.desk.own.handle_starts_over(&mut self.tree);
-        }
-        self.desk.own.handle_passed(&mut self.tree);
     }
 
     fn handle_plan(&mut self, now: Instant, plan: Arc<Plan>) {
@@ -386,6 +443,7 @@ impl Engine {
         self.desk.drain_schedule(&self.plan, now);
         self.desk.schedule.handle_plan(now, &plan);
         self.desk.own.handle_plan();
+        self.desk.match_seen(&self.plan, &plan);
         self.tree.handle_scope(scope(&plan));
         self.plan = plan;
         self.keep_coverage();
@@ -393,6 +451,20 @@ impl Engine {
             watches: self.plan.watches.len(),
             schedulers: self.plan.schedulers.len(),
         });
+    }
+
+    fn handle_cancel(&mut self, now: Instant, task: TaskId) {
+        let schedule = &mut self.desk.schedule;
+        if schedule.handle_cancel(task) {
+            return;
+        }
+        let run = schedule.tasks().find(|it| it.id == task).and_then(|it| match it.state {
+            TaskState::Running { run, .. } => Some(run),
+            TaskState::Waiting { .. } | TaskState::Held | TaskState::Ready => None,
+        });
+        if let Some(run) = run {
+            schedule.handle_end_run(now, run);
+        }
     }
 
     fn handle_stop(&mut self, now: Instant) {
@@ -478,7 +550,10 @@ impl Engine {
             Notice::Unprobed(path) => {
                 Say::Unprobed { path, error: "no lease could be had on it".into() }
             }
-            Notice::StartsOver(path) => Say::StartsOver { path },
+            Notice::StartsOver(path) => {
+                self.desk.own.handle_starts_over(&mut self.tree);
+                Say::StartsOver { path }
+            }
         };
         self.say(say);
     }
@@ -494,15 +569,15 @@ impl Desk {
     fn see(&mut self, plan: &Arc<Plan>, tree: &Tree, now: Instant, sighting: &Sighting<'_>) {
         let mut event = None;
         if sighting.event_type == EventType::QOverflow {
-            for watch in &plan.watches {
-                self.offer(plan, tree, now, sighting, watch, &mut event);
+            for (id, _) in plan.watches() {
+                self.offer(plan, tree, now, sighting, id, &mut event);
             }
             return;
         }
         for id in &tree.scope().interest(sighting.spots).members {
             let is_new_to = sighting.origin != Origin::Recovered || self.known.is_familiar(*id);
             if is_new_to && !sighting.seen_by.contains(id) {
-                self.offer(plan, tree, now, sighting, plan.watch(*id), &mut event);
+                self.offer(plan, tree, now, sighting, *id, &mut event);
             }
         }
         if let (EventType::MovedTo, Some(src)) = (sighting.event_type, &sighting.src) {
@@ -519,9 +594,10 @@ impl Desk {
         tree: &Tree,
         now: Instant,
         sighting: &Sighting<'_>,
-        watch: &Watch,
+        id: WatchId,
         event: &mut Option<Arc<Event>>,
     ) {
+        let watch = plan.watch(id);
         let bindings = watch.map.get(sighting.event_type);
         let mut listens = watch.listen.contains(sighting.event_type.mask());
         let wants = |it: SchedulerId| rules::takes_kind(plan.scheduler(it), sighting.is_dir);
@@ -538,6 +614,7 @@ impl Desk {
         if !self.passes(&watch.filter, event, logname) {
             return;
         }
+        self.seen[usize::from(id.0)].add(sighting.event_type);
         let recovered = sighting.origin == Origin::Recovered;
         if recovered {
             self.known.begin(event);
@@ -562,6 +639,19 @@ impl Desk {
                 self.drain_schedule(plan, now);
             }
         }
+    }
+
+    /// What a Watch has seen stays known over a reload that keeps its paths.
+    fn match_seen(&mut self, old: &Plan, new: &Plan) {
+        let mut seen: Vec<_> = old.watches.iter().zip(mem::take(&mut self.seen)).collect();
+        let taken = |watch: &Watch| {
+            let is_it = |it: &Watch| {
+                it.paths.iter().map(|it| &it.source).eq(watch.paths.iter().map(|it| &it.source))
+            };
+            let at = seen.iter().position(|(it, _)| is_it(it));
+            at.map(|at| seen.remove(at).1).unwrap_or_default()
+        };
+        self.seen = new.watches.iter().map(taken).collect();
     }
 
     /// Carries out what the schedule says.

@@ -25,6 +25,7 @@ pub mod rules;
 pub mod schedule;
 pub mod scope;
 pub mod stamp;
+pub mod stats;
 pub mod task;
 pub mod template;
 pub mod time;

@@ -142,6 +142,11 @@ pub enum Say {
         to: Arc<[u8]>,
     },
 
+    /// Nothing starts of a scheduler, or of none at all, until that is taken back.
+    Paused,
+    /// What was paused goes on.
+    Resumed,
+
     // -- tree --
     /// A Watch's path does not exist.
     Waits {
@@ -303,7 +308,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 37] = [
+    pub const NAMES: [&'static str; 39] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -318,6 +323,8 @@ impl Say {
         "breaker-tripped",
         "not-ready",
         "followed",
+        "paused",
+        "resumed",
         "waits",
         "watches",
         "vanished",
@@ -361,6 +368,8 @@ impl Say {
             Self::BreakerTripped { .. } => "breaker-tripped",
             Self::NotReady { .. } => "not-ready",
             Self::Followed { .. } => "followed",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
             Self::Waits { .. } => "waits",
             Self::Watches { .. } => "watches",
             Self::Vanished { .. } => "vanished",
@@ -427,7 +436,9 @@ impl Say {
             | Self::Kept { .. }
             | Self::StoreFull { .. }
             | Self::StoreWorks
-            | Self::StoreFailed { .. } => None,
+            | Self::StoreFailed { .. }
+            | Self::Paused
+            | Self::Resumed => None,
         }
     }
 
@@ -455,6 +466,8 @@ impl Say {
                 CancelReason::Shutdown => Level::Warning,
             },
             Self::Scheduled { .. }
+            | Self::Paused
+            | Self::Resumed
             | Self::Started { .. }
             | Self::NotReady { .. }
             | Self::Followed { .. }
@@ -586,6 +599,8 @@ impl fmt::Display for Say {
             Self::Followed { from, to } => {
                 write!(f, "follows {} to {}", shown(from), shown(to))
             }
+            Self::Paused => f.write_str("paused, nothing starts until it is resumed"),
+            Self::Resumed => f.write_str("resumed"),
             Self::Waits { path } => {
                 write!(f, "{} does not exist: it is watched as soon as it does", shown(path))
             }
@@ -744,6 +759,8 @@ mod tests {
                 reason: "open for writing by pid 4121 (sftp-server)".into(),
             },
             Say::Followed { from: path(), to: Arc::from(&b"/srv/done/a.pdf"[..]) },
+            Say::Paused,
+            Say::Resumed,
             Say::Waits { path: dir() },
             Say::Watches { path: dir(), directories: 1 },
             Say::Watches { path: dir(), directories: 1204 },

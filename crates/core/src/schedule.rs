@@ -47,6 +47,7 @@ use crate::{
     event::Event,
     plan::{Busy, Plan, SchedulerId},
     report::{CancelReason, Report, Say},
+    stats::{History, Totals},
     task::{Order, OrderKind, Probe, Run, RunId, StopHow, TaskId},
     time::Instant,
 };
@@ -181,6 +182,9 @@ pub struct Schedule {
     commands: VecDeque<Command>,
     reports: VecDeque<Report>,
     journal: Journal,
+    /// Whether schedulers that come are paused.
+    pauses_new: bool,
+    history: History,
 }
 
 /// Whose time has come.
@@ -238,6 +242,8 @@ impl Schedule {
             commands: VecDeque::new(),
             reports: VecDeque::new(),
             journal: Journal::default(),
+            pauses_new: false,
+            history: History::default(),
         };
         schedule.handle_plan(Instant::ZERO, plan);
         schedule
@@ -293,6 +299,54 @@ impl Schedule {
         true
     }
 
+    /// Takes in that somebody wants a run ended before its time. All tasks of its batch end with
+    /// it, and are not tried again.
+    pub fn handle_end_run(&mut self, now: Instant, run: RunId) {
+        let now = self.advance(now);
+        if let Some(key) = self.by_run.get(&run) {
+            self.stop(now, *key, Why::Command);
+        }
+    }
+
+    /// Takes in that nothing of a scheduler is to start for now, or of none: of those that come
+    /// with a reload, too. Events are taken as always, delays go by, and what runs goes on.
+    ///
+    /// # Panics
+    ///
+    /// If the scheduler is not in the plan.
+    pub fn handle_pause(&mut self, scheduler: Option<SchedulerId>) {
+        self.set_paused(scheduler, true);
+    }
+
+    /// Takes in that what was paused goes on.
+    ///
+    /// # Panics
+    ///
+    /// If the scheduler is not in the plan.
+    pub fn handle_resume(&mut self, now: Instant, scheduler: Option<SchedulerId>) {
+        let now = self.advance(now);
+        self.set_paused(scheduler, false);
+        for id in self.by_id.clone() {
+            self.offer(id);
+        }
+        self.start_ready(now);
+    }
+
+    fn set_paused(&mut self, scheduler: Option<SchedulerId>, paused: bool) {
+        let say = if paused { Say::Paused } else { Say::Resumed };
+        if let Some(id) = scheduler {
+            let lane = self.lane_mut(self.by_id[usize::from(id.0)]);
+            lane.paused = paused;
+            let logname = Arc::clone(&lane.logname);
+            self.reports.push_back(Report { logname, task: None, say });
+        } else {
+            self.pauses_new = paused;
+            for lane in self.lanes.iter_mut().flatten() {
+                lane.paused = paused;
+            }
+        }
+    }
+
     /// Takes in that the daemon stops. From now on no order makes or changes a task, and nothing
     /// is tried again; what waits for its delay keeps its clock. What is noted waits for the next
     /// process.
@@ -305,7 +359,8 @@ impl Schedule {
         self.journal.held = self.journal.keeps;
         for key in self.tasks.keys() {
             let Task { lane, attempt, .. } = self.tasks[key];
-            if if self.journal.keeps { !self.notes(lane) } else { attempt > 1 } {
+            let would_not_start = attempt > 1 || self.lane(lane).paused;
+            if if self.journal.keeps { !self.notes(lane) } else { would_not_start } {
                 self.cancel_task(key, CancelReason::Shutdown);
             }
         }
@@ -354,6 +409,24 @@ impl Schedule {
     #[must_use]
     pub fn counts_of(&self, scheduler: SchedulerId) -> Counts {
         self.lane(self.by_id[usize::from(scheduler.0)]).counts
+    }
+
+    /// What has become of a scheduler's tasks so far.
+    #[must_use]
+    pub fn totals_of(&self, scheduler: SchedulerId) -> &Totals {
+        &self.lane(self.by_id[usize::from(scheduler.0)]).totals
+    }
+
+    /// Whether nothing of a scheduler starts for now.
+    #[must_use]
+    pub fn is_paused(&self, scheduler: SchedulerId) -> bool {
+        self.lane(self.by_id[usize::from(scheduler.0)]).paused
+    }
+
+    /// The tasks that have ended.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// How many tests go on whether tasks may start.
@@ -453,6 +526,7 @@ impl Schedule {
             }
         } else {
             let id = self.ids.next();
+            self.lane_mut(lane).totals.scheduled += 1;
             let task = Task {
                 id,
                 event,

@@ -193,6 +193,15 @@ impl Outcome {
     pub const fn is_done(&self) -> bool {
         matches!(self, Self::Done(_))
     }
+
+    /// Whether it was not done though nobody asked for its end.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        match self {
+            Self::Done(_) | Self::Stopped => false,
+            Self::Exited(..) | Self::Signalled(..) | Self::Failed(_) | Self::Refused(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -40,6 +40,7 @@ mod settle;
 mod settling;
 
 use std::{
+    collections::BTreeMap,
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -730,12 +731,6 @@ impl Tree {
         self.notices.pop_front()
     }
 
-    /// Whether a notice waits that something is read anew: what is in it will be told once more.
-    #[must_use]
-    pub fn starts_over(&self) -> bool {
-        self.notices.iter().any(|it| matches!(it, Notice::StartsOver(_)))
-    }
-
     /// What the Watches cover.
     #[must_use]
     pub fn scope(&self) -> &Scope {
@@ -778,7 +773,24 @@ impl Tree {
     /// How many watched items a Watch sees, less what is only on the way to one.
     #[must_use]
     pub fn watched_len(&self) -> usize {
-        self.watched().count()
+        self.watched_nodes().count()
+    }
+
+    /// How many of them each Watch sees, by its number.
+    #[must_use]
+    pub fn watched_by_watch(&self) -> BTreeMap<WatchId, usize> {
+        // Of a million items, only few differ in who sees them.
+        let mut by_spots: BTreeMap<SpotsId, usize> = BTreeMap::new();
+        for node in self.watched_nodes() {
+            *by_spots.entry(self.nodes[node].spots).or_default() += 1;
+        }
+        let mut by_watch = BTreeMap::new();
+        for (spots, count) in by_spots {
+            for watch in &self.scope.interest(spots).members {
+                *by_watch.entry(*watch).or_default() += count;
+            }
+        }
+        by_watch
     }
 
     /// Asks for a barrier behind everything that is in the queue by now. Gives back the number
@@ -824,10 +836,14 @@ impl Tree {
     /// The watched items that any Watch sees, their watches and paths; not what is only on the way
     /// to one.
     pub fn watched(&self) -> impl Iterator<Item = (Wd, Vec<u8>)> {
+        self.watched_nodes().filter_map(|it| Some((self.nodes.wd(it)?, self.path(it))))
+    }
+
+    fn watched_nodes(&self) -> impl Iterator<Item = NodeId> {
         let placed = self.nodes.iter().filter(|it| !self.nodes[*it].state.departed);
         let seen =
             placed.filter(|it| !self.scope.interest(self.nodes[*it].spots).members.is_empty());
-        seen.filter_map(|it| Some((self.nodes.wd(it)?, self.path(it))))
+        seen.filter(|it| self.nodes.wd(*it).is_some())
     }
 
     /// All watches that are held.

@@ -32,7 +32,7 @@ use pyinotifyd_core::{
     event::{Event, EventType, Origin},
     filerule::{FileAction, FilePlan},
     path::shown,
-    plan::{Action, Plan},
+    plan::{Action, Plan, SchedulerId},
     report::Report,
     task::{Look, Outcome, Readiness, RunId, StopHow, TaskId},
     time::Instant,
@@ -262,6 +262,62 @@ impl Stage {
                 self.handle(Input::Plan(Arc::new(plan)));
             }
             ["stop"] => self.handle(Input::Stop),
+            _ => self.asked(command, &words),
+        }
+    }
+
+    /// What people want, and what they want to know.
+    fn asked(&mut self, command: &str, words: &[&str]) {
+        match words {
+            ["cancel", task] => self.handle(Input::Cancel(self.task_named(task))),
+            ["run-now", task] => self.handle(Input::RunNow(self.task_named(task))),
+            ["pause", names @ ..] => self.handle(Input::Pause(self.scheduler_named(names))),
+            ["resume", names @ ..] => self.handle(Input::Resume(self.scheduler_named(names))),
+            ["history"] => {
+                let ended: Vec<_> =
+                    self.world.engine.schedule().history().iter().cloned().collect();
+                for it in ended {
+                    let line = format!(
+                        "{}.{:03} {} {} {}: {}",
+                        it.at.as_nanos() / 1_000_000_000,
+                        it.at.as_nanos() / 1_000_000 % 1_000,
+                        it.scheduler,
+                        self.task(it.id),
+                        event_words(&it.event),
+                        it.outcome,
+                    );
+                    self.shown.push(line);
+                }
+            }
+            ["totals", name] => {
+                let id = self.scheduler_named(&[name]).expect("it was named");
+                let engine = &self.world.engine;
+                let it = engine.schedule().totals_of(id);
+                self.shown.push(format!(
+                    "{} scheduled, {} cancelled, {} done, {} failed, {} stopped, {} retried, \
+                     {} runs in {:?}",
+                    it.scheduled,
+                    it.cancelled,
+                    it.done,
+                    it.failed,
+                    it.stopped,
+                    it.retried,
+                    it.took.count(),
+                    it.took.sum,
+                ));
+            }
+            ["seen"] => {
+                let engine = &self.world.engine;
+                for (id, watch) in engine.plan().watches() {
+                    let seen = engine.seen_by(id);
+                    let counts = EventType::ALL.into_iter().map(|it| (it, seen.get(it)));
+                    let counts = counts.filter(|it| it.1 > 0);
+                    let counts: Vec<_> =
+                        counts.map(|(it, n)| format!("{n} {}", it.name())).collect();
+                    let path = shown(&watch.paths[0].source);
+                    self.shown.push(format!("{path}: {}", counts.join(", ")));
+                }
+            }
             ["counts"] => {
                 let counts = self.world.engine.counts();
                 self.shown.push(format!(
@@ -271,6 +327,21 @@ impl Stage {
             }
             _ => panic!("{command}: what is this?"),
         }
+    }
+
+    /// The task that the transcript calls so.
+    fn task_named(&self, name: &str) -> TaskId {
+        let number = name.strip_prefix('T').and_then(|it| it.parse().ok());
+        let named = self.tasks.iter().find(|it| Some(*it.1) == number);
+        *named.unwrap_or_else(|| panic!("{name}: there was no such task")).0
+    }
+
+    /// The scheduler of that name; none is named: all of them.
+    fn scheduler_named(&self, names: &[&str]) -> Option<SchedulerId> {
+        let name = names.first()?;
+        let mut all = self.world.engine.plan().schedulers();
+        let found = all.find(|(_, it)| &&*it.name == name);
+        Some(found.unwrap_or_else(|| panic!("{name}: there is no such scheduler")).0)
     }
 
     fn tested(&mut self, answers: &str) {

@@ -5,6 +5,7 @@
 //! named, by [`config_file`].
 
 pub(crate) mod adhoc;
+pub(crate) mod ask;
 pub(crate) mod check;
 pub(crate) mod config_file;
 pub(crate) mod convert;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Explain(Explain),
     /// A config.py as config.toml.
     Convert(Convert),
+    /// A question to the running daemon.
+    Ask(ask::Ask),
     /// `--install` and `--uninstall`.
     Install(install::Install),
     /// `--list`: the event types.
@@ -66,6 +69,9 @@ pub(crate) struct Run {
     /// Where tasks and what was seen are kept over a restart [default: as the configuration says]
     #[arg(long, value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
+    /// Where it can be asked things, as by `status` [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 /// How to check a configuration.
@@ -211,6 +217,12 @@ pub(crate) struct Explain {
     /// The python3 that runs a config.py [default: that of the environment]
     #[arg(long, value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
+    /// Ask the running daemon, whose configuration may be another than the file
+    #[arg(long, conflicts_with_all = ["config", "python"])]
+    pub running: bool,
+    /// Where that listens [default: the usual place]
+    #[arg(long, value_name = "PATH", requires = "running")]
+    pub socket: Option<PathBuf>,
 }
 
 /// A config.py to convert.
@@ -296,6 +308,9 @@ struct Original {
     /// Where tasks and what was seen are kept over a restart [default: as the configuration says]
     #[arg(long, value_name = "DIRECTORY")]
     state_dir: Option<PathBuf>,
+    /// Where it can be asked things, as by `status` [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -324,6 +339,8 @@ enum Sub {
     Explain(Explain),
     /// Print the config.toml that means what a config.py does
     Convert(Convert),
+    #[command(flatten)]
+    Ask(ask::Line),
     /// Print the JSON schema of config.toml
     #[command(hide = true)]
     Schema,
@@ -348,6 +365,7 @@ impl Line {
             uninstall,
             python,
             state_dir,
+            socket,
         } = self.original;
         match self.sub {
             None if version => Command::Version,
@@ -361,7 +379,7 @@ impl Line {
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run: false, python, state_dir }),
+            None => Command::Run(Run { config, debug, dry_run: false, python, state_dir, socket }),
             Some(Sub::Run(run)) => Command::Run(run),
             Some(Sub::Check { file, strict, format, python }) => {
                 Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })
@@ -370,6 +388,7 @@ impl Line {
             Some(Sub::Events(events)) => Command::Events(events),
             Some(Sub::Explain(explain)) => Command::Explain(explain),
             Some(Sub::Convert(convert)) => Command::Convert(convert),
+            Some(Sub::Ask(line)) => Command::Ask(line.lower()),
             Some(Sub::Schema) => Command::Schema,
             Some(Sub::Exec { args }) => Command::Exec(args),
         }

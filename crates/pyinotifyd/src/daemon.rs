@@ -27,8 +27,9 @@ use crate::{
     config::{
         Loaded,
         diagnostic::{Diagnostic, Severity},
+        settings::ControlSocket,
     },
-    env,
+    control, env,
     errors::{Exit, Fatal, words},
     host::{self, start::Options},
     json::Value,
@@ -54,6 +55,8 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     let _log = start_log(log_settings(&loaded, debug))?;
     tell(&loaded.warnings);
     let state_dir = state_dir(options, &loaded)?;
+    let config = configuration.file.path.clone();
+    let control = control(options, &loaded.settings.control_socket)?;
     runtime::run(Setup {
         plan: Arc::new(loaded.plan),
         dry_run: options.dry_run,
@@ -62,6 +65,23 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
         source: Some(Arc::new(configuration)),
         state_dir,
         service: service(),
+        control,
+        config: Some(config),
+    })
+}
+
+/// Where the daemon can be asked.
+fn control(options: &cli::Run, configured: &ControlSocket) -> Result<Option<PathBuf>, Fatal> {
+    if let Some(socket) = &options.socket {
+        let failed = |error| Fatal::text(format!("cannot use {}: {error}", socket.display()));
+        return std::path::absolute(socket).map(Some).map_err(failed);
+    }
+    Ok(match configured {
+        // What is only tried must not be taken for the real one.
+        ControlSocket::Usual if options.dry_run => None,
+        ControlSocket::Usual => control::Places::new().of_daemon(),
+        ControlSocket::Off => None,
+        ControlSocket::At(path) => Some(path.clone()),
     })
 }
 
@@ -99,6 +119,8 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
         source: None,
         state_dir: None,
         service: service(),
+        control: None,
+        config: None,
     })
 }
 
@@ -120,6 +142,8 @@ pub(crate) fn events(options: &cli::Events) -> Result<Exit, Fatal> {
         source: None,
         state_dir: None,
         service: service(),
+        control: None,
+        config: None,
     })
 }
 

@@ -64,6 +64,10 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 /// Read: where the service manager wants to hear how the daemon is.
 pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// Read: where the service manager has made a place for sockets.
+pub(crate) const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
+/// Read: where a user's own sockets are.
+pub(crate) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// Read: which Python runs a config.py.
 pub(crate) const PYTHON: &str = "PYINOTIFYD_PYTHON";
 /// Read: the virtual environment that somebody has activated; its Python runs a config.py.

@@ -14,6 +14,8 @@ pub enum Exit {
     Failure = 1,
     /// The command line cannot be understood, or asks for more rights than there are.
     Usage = 2,
+    /// No daemon is there that could be asked (`EX_UNAVAILABLE` of sysexits(3)).
+    Unavailable = 69,
     /// `check`: the configuration has mistakes (`EX_CONFIG` of sysexits(3)).
     Config = 78,
 }
@@ -130,6 +132,10 @@ mod tests {
                 "the command line cannot be understood, or asks for what only root can do; \
                  nothing was done"
             }
+            Exit::Unavailable => {
+                "no daemon answers on the control socket; the name is `EX_UNAVAILABLE` in \
+                 `sysexits(3)`"
+            }
             Exit::Config => {
                 "`check`: the configuration has mistakes, or, with `--strict`, warnings; the name \
                  is `EX_CONFIG` in `sysexits(3)`"
@@ -139,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_statuses_are_what_the_reference_shows() {
-        let statuses = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Config];
+        let statuses = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Unavailable, Exit::Config];
         let line = |exit: Exit| format!("{} | {}", exit as u8, when(exit));
         insta::assert_snapshot!("statuses", statuses.map(line).join("\n"));
     }

@@ -4,7 +4,7 @@
 use std::{io, num::NonZeroUsize, path::Path, time::Duration};
 
 use pyinotifyd_core::{
-    path::{OneLine, text},
+    path::{OneLine, is_invisible, text},
     plan::{Level, User},
     task::TaskId,
 };
@@ -17,7 +17,9 @@ use crate::{
         environment::{Account, Environment},
         parse_bytes,
     },
+    control::{self as socket, words::Reply},
     host::wire::{Decoder, FromHost},
+    json as words,
     log::{Facility, Record, journald, json, stderr, syslog},
 };
 
@@ -66,6 +68,31 @@ pub fn host(bytes: &[u8]) {
             _ => (),
         }
     }
+}
+
+/// Reads a line as the control socket does. What is understood means the same once it has been
+/// written by a client of ours, as does the answer that it could not be.
+///
+/// # Panics
+///
+/// A promise is broken.
+pub fn control(bytes: &[u8]) {
+    let line = match socket::server::understand(bytes) {
+        Ok(request) => {
+            let line = words::line(&request);
+            assert_eq!(socket::server::understand(&line), Ok(request));
+            line
+        }
+        Err(refused) => {
+            let reply = Reply::Refused(refused);
+            let line = words::line(&reply);
+            assert_eq!(serde_json::from_slice::<Reply>(&line).ok(), Some(reply));
+            line
+        }
+    };
+    let text = str::from_utf8(&line).expect("a line is text");
+    let paints = |it: char| it.is_control() && it != '\n' || is_invisible(it);
+    assert!(!text.contains(paints), "a line could do something to a terminal");
 }
 
 fn diagnosed(read: Result<Loaded, Vec<Diagnostic>>) {

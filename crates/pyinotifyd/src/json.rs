@@ -3,11 +3,14 @@
 //!
 //! A byte that is no UTF-8 is a lone surrogate there, `\\udcNN`, as Python's `os.fsdecode` has it.
 
-use std::{fmt, io::Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use pyinotifyd_core::path::is_invisible;
-use serde::de;
-use serde_json::value::RawValue;
+use serde::{Serialize, de};
+use serde_json::{ser::Formatter, value::RawValue};
 
 /// A JSON string. Everything that could do something to a terminal is escaped, besides what has to
 /// be.
@@ -38,6 +41,42 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// A value as a line, safe for terminals as [`string`] is.
+///
+/// # Panics
+///
+/// If it has a map whose keys are no text.
+pub(crate) fn line(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Tame);
+    value.serialize(&mut serializer).expect("a Vec takes all, and our values are plain");
+    out.push(b'\n');
+    out
+}
+
+/// Escapes what could do something to a terminal.
+struct Tame;
+
+impl Formatter for Tame {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        to: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(|it: char| it.is_control() || is_invisible(it)) {
+            to.write_all(&rest.as_bytes()[..at])?;
+            let mut chars = rest[at..].chars();
+            let Some(char) = chars.next() else { break };
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                write!(to, "\\u{unit:04x}")?;
+            }
+            rest = chars.as_str();
+        }
+        to.write_all(rest.as_bytes())
+    }
+}
+
 /// A JSON string of any bytes, in nothing but ASCII.
 pub(crate) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
@@ -57,6 +96,12 @@ pub(crate) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
         }
     }
     out.push(b'"');
+}
+
+/// Any bytes in hex, for what JSON cannot hold.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|it| [it >> 4, it & 15]);
+    digits.map(|it| char::from_digit(it.into(), 16).expect("a digit")).collect()
 }
 
 /// Any JSON. Texts are bytes, objects keep their order.

@@ -7,6 +7,7 @@
 mod action;
 mod cli;
 mod config;
+mod control;
 mod daemon;
 mod env;
 mod errors;
@@ -59,6 +60,7 @@ fn run(command: &Command) -> Result<Exit, Fatal> {
         Command::Check(check) => cli::check::run(check),
         Command::Explain(explain) => cli::explain::run(explain),
         Command::Convert(convert) => cli::convert::run(convert),
+        Command::Ask(ask) => cli::ask::run(ask),
         Command::Install(install) => cli::install::run(*install),
         Command::Schema => print(&cli::schema::text()),
         Command::Run(options) => daemon::run(options),

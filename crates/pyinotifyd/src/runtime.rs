@@ -4,6 +4,7 @@
 //! loop; commands run as tasks of the same single-threaded runtime; file actions on threads of
 //! their own. So everything that decides happens here, one input after the other.
 
+mod asked;
 mod hosts;
 mod keeping;
 mod kernel;
@@ -33,6 +34,7 @@ use tokio::{
 };
 
 use self::{
+    asked::Asking,
     hosts::{Loaded, Loading},
     keeping::{Heard as Stored, Keeping},
     kernel::Kernel,
@@ -40,6 +42,7 @@ use self::{
 use crate::{
     action::{Actions, Environment},
     cli::events::Ended,
+    control::server::Asked,
     errors::{Exit, Fatal},
     host::{
         live::{Heard, HostId},
@@ -70,6 +73,10 @@ pub(crate) struct Setup {
     pub(crate) state_dir: Option<PathBuf>,
     /// Who wants to hear how it goes.
     pub(crate) service: Service,
+    /// Where it can be asked.
+    pub(crate) control: Option<PathBuf>,
+    /// Where its configuration is, for people.
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Where the configuration comes from. Both ways may take their time, and are gone on a thread.
@@ -123,6 +130,12 @@ struct Loop {
     service: Service,
     /// What outlives the process, if anything does.
     keeping: Option<Keeping>,
+    /// Where that is.
+    state_dir: Option<PathBuf>,
+    /// Who asks how it is.
+    asking: Asking,
+    /// Since when Python does not answer.
+    silent_since: Option<Clock>,
     looked: mpsc::UnboundedReceiver<(u64, Vec<TaskId>)>,
     looks: mpsc::UnboundedSender<(u64, Vec<TaskId>)>,
     signals: Signals,
@@ -130,6 +143,8 @@ struct Loop {
     /// Records that were read but not handed over yet, and how many bytes of them were.
     records: Vec<u8>,
     handed: usize,
+    /// When the first of them was read.
+    records_since: Option<Clock>,
     over: bool,
     exit: Exit,
     listener_ended: Option<Ended>,
@@ -150,6 +165,7 @@ enum Woken {
     Heard(HostId, Heard),
     Loaded(Box<Loaded>),
     Stored(Reply),
+    Asked(Box<Asked>),
     Looked(u64, Vec<TaskId>),
     Stop,
     Reload,
@@ -174,17 +190,18 @@ impl Loop {
             .map_err(|error| Fatal::text(format!("cannot listen to signals: {error}")))?;
         let start = Clock::now();
         let (plan, seed) = (setup.plan, seed()?);
-        let (engine, keeping) = match setup.state_dir {
-            // A dry run must not take what waits for the real one.
-            Some(dir) if !setup.dry_run => {
-                let (keeping, kept, told) = Keeping::open(&dir)?;
+        // A dry run must not take what waits for the real one.
+        let state_dir = setup.state_dir.filter(|_| !setup.dry_run);
+        let (engine, keeping) = match &state_dir {
+            Some(dir) => {
+                let (keeping, kept, told) = Keeping::open(dir)?;
                 if let Some(say) = told {
                     log::say(&Report { logname: Arc::clone(&plan.logname), task: None, say });
                 }
                 let now = Instant::from_nanos(0);
                 (Engine::keeping(now, plan, seed, kept), Some(keeping))
             }
-            _ => (Engine::new(plan, seed), None),
+            None => (Engine::new(plan, seed), None),
         };
         let (looks, looked) = mpsc::unbounded_channel();
         Ok(Self {
@@ -197,12 +214,16 @@ impl Loop {
             description,
             service: setup.service,
             keeping,
+            state_dir,
+            asking: Asking::new(setup.control.as_deref(), setup.config),
+            silent_since: None,
             looked,
             looks,
             signals,
             start,
             records: Vec::new(),
             handed: 0,
+            records_since: None,
             over: false,
             exit: Exit::Success,
             listener_ended: None,
@@ -231,6 +252,7 @@ impl Loop {
                 Woken::Loaded(loaded) => self.loaded(*loaded),
                 Woken::Stored(reply) => self.stored(reply),
                 Woken::Looked(number, missing) => self.handle(Input::Missing(number, missing)),
+                Woken::Asked(asked) => self.asked(*asked),
                 Woken::Stop => self.handle(Input::Stop),
                 Woken::Reload => self.reload(),
                 Woken::Mounts => self.look_at_mounts(),
@@ -238,6 +260,7 @@ impl Loop {
             if self.engine.poll_timeout().is_some_and(|it| it <= self.now()) {
                 self.handle(Input::Time);
             }
+            self.answer_syncs();
         }
     }
 
@@ -258,6 +281,7 @@ impl Loop {
             Some(()) = self.signals.terminate.recv() => Woken::Stop,
             Some(()) = self.signals.interrupt.recv() => Woken::Stop,
             Some(()) = self.signals.hangup.recv() => Woken::Reload,
+            asked = self.asking.next() => Woken::Asked(Box::new(asked)),
             Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
             (probe, answers) = self.actions.tests.next() => Woken::Probed(probe, answers),
             loaded = self.loading.next() => Woken::Loaded(loaded),
@@ -287,6 +311,7 @@ impl Loop {
         if self.handed == self.records.len() {
             self.handed = 0;
             let taken = self.kernel.take_records(&mut self.records);
+            self.records_since = taken.since;
             if let Some(since) = taken.lost_since {
                 self.handle(Input::Lost(since));
             }
@@ -401,8 +426,9 @@ impl Loop {
 
     fn tell(&mut self, say: Say) {
         self.service.handle_say(&say);
-        let logname = Arc::clone(&self.engine.plan().logname);
-        log::say(&Report { logname, task: None, say });
+        let report = Report { logname: Arc::clone(&self.engine.plan().logname), task: None, say };
+        log::say(&report);
+        self.asking.handle_report(&report);
     }
 
     /// Looks whether what tasks are about is there, on a thread: a file system may not answer. What
@@ -466,6 +492,9 @@ impl Loop {
                         keeping.keep(keep);
                     }
                 }
+                Effect::Passed(number) if Asking::is_fence(number) => {
+                    self.handle_fence_of_sync(number);
+                }
                 Effect::Passed(number) => {
                     if let Some(keeping) = &mut self.keeping {
                         keeping.passed(number);
@@ -477,6 +506,7 @@ impl Loop {
                 Effect::Say(report) => {
                     log::say(&report);
                     self.service.handle_say(&report.say);
+                    self.asking.handle_report(&report);
                 }
                 Effect::Tell(event) => {
                     if let Some(listener) = &mut self.listener

@@ -73,6 +73,8 @@ impl Service {
             | Say::BreakerTripped { .. }
             | Say::NotReady { .. }
             | Say::Followed { .. }
+            | Say::Paused
+            | Say::Resumed
             | Say::Waits { .. }
             | Say::Watches { .. }
             | Say::Vanished { .. }

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[path = "daemon/control.rs"]
+mod control;
 #[path = "daemon/exact.rs"]
 mod exact;
 #[path = "daemon/examples.rs"]

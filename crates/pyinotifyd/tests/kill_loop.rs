@@ -37,7 +37,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use chance::{Pace, Random, number, seed};
 
-/// How long the last daemon may take to see what is left.
+/// How long the last daemon may take to see what is left, from the last that it saw on.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was seen so long ago is not looked at any more, also not by a run that a kill cut off: only
@@ -227,6 +227,7 @@ impl Folder {
         Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
             .args(["run", "-c"])
             .arg(self.path("config.toml"))
+            .env("RUNTIME_DIRECTORY", self.path("run"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -350,11 +351,15 @@ IN_DELETE = { cancel = "see" }
 
     let daemon = folder.start();
     let left: BTreeSet<u64> = writer.files.values().copied().collect();
-    let begun = Instant::now();
+    // On a busy machine there may be thousands of tasks to go: patience is for when nothing comes.
+    let (mut read, mut since) = (0, Instant::now());
     let ledger = loop {
         let ledger = fs::read_to_string(folder.path("ledger")).unwrap();
         let seen: BTreeSet<u64> = ledger.lines().filter_map(version_of).collect();
-        if left.is_subset(&seen) || begun.elapsed() > PATIENCE {
+        if ledger.len() > read {
+            (read, since) = (ledger.len(), Instant::now());
+        }
+        if left.is_subset(&seen) || since.elapsed() > PATIENCE {
             break ledger;
         }
         pace.wait(Duration::from_millis(50));

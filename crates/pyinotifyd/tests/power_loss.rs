@@ -145,6 +145,7 @@ impl World {
         Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
             .args(["run", "-c"])
             .arg(self.path("config.toml"))
+            .env("RUNTIME_DIRECTORY", self.path("run"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

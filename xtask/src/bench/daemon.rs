@@ -71,6 +71,7 @@ impl Daemon {
         let mut child = said(
             Command::new(&bench.program)
                 .arg("run")
+                .env("RUNTIME_DIRECTORY", folder.path().join("run"))
                 .arg("--config")
                 .arg(&config_file)
                 .stdin(Stdio::null())

@@ -6,6 +6,7 @@ use super::{Counts, slab::List};
 use crate::{
     event::Event,
     plan::{Action, Breaker, Busy, OnCrash, Retry, Scheduler, SchedulerId},
+    stats::Totals,
 };
 
 /// So many runs go on at once of a scheduler without a limit: whoever carries them out has stopped
@@ -23,6 +24,9 @@ pub(super) struct Lane {
     /// The tasks that could run if there were a slot, in the order in which they became ready.
     pub(super) ready: List,
     pub(super) counts: Counts,
+    pub(super) totals: Totals,
+    /// Whether somebody has asked that nothing of it starts for now.
+    pub(super) paused: bool,
     /// How many tests go on whether its tasks may start; each takes a slot.
     pub(super) probes: usize,
     /// Whether it is in the queue of lanes that could start a run.
@@ -66,6 +70,8 @@ impl Lane {
             settings: Settings::of(scheduler),
             ready: List::EMPTY,
             counts: Counts::default(),
+            totals: Totals::default(),
+            paused: false,
             probes: 0,
             in_turn: false,
         }
@@ -76,9 +82,9 @@ impl Lane {
         !self.ready.is_empty() && self.has_slot()
     }
 
-    /// Whether one more run is within its own limit.
+    /// Whether one more run is within its own limit, which is none at all while it is paused.
     pub(super) fn has_slot(&self) -> bool {
-        self.counts.runs + self.probes < self.settings.slots.unwrap_or(IN_FLIGHT)
+        !self.paused && self.counts.runs + self.probes < self.settings.slots.unwrap_or(IN_FLIGHT)
     }
 }
 

@@ -146,6 +146,7 @@ impl Schedule {
         let path = Arc::clone(&task.event.pathname);
         self.say(task.lane, task.id, Say::Cancelled { path, why });
         self.note_end(task.lane, Note::Dropped(task.id));
+        self.lane_mut(task.lane).totals.cancelled += 1;
         if let Some(subject) = self.subjects.find(task.lane, task.subject()) {
             self.forget_if_idle(subject);
         }

@@ -71,7 +71,8 @@ impl Schedule {
                 kept.settings = Settings::of(scheduler);
                 *lane
             } else {
-                let new = Some(Lane::new(id, scheduler));
+                let paused = self.pauses_new;
+                let new = Some(Lane { paused, ..Lane::new(id, scheduler) });
                 if let Some(free) = self.lanes.iter().position(Option::is_none) {
                     self.lanes[free] = new;
                     lane_id(free)

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     plan::SchedulerId,
     report::Say,
+    stats::Finished,
     task::{Outcome, Run, RunId, RunTask, StopHow, TaskId},
     time::{Human, Instant},
 };
@@ -66,6 +67,8 @@ pub(super) enum Why {
     Restart,
     /// The daemon stops, and waits no longer.
     GivenUp,
+    /// Somebody asked.
+    Command,
 }
 
 /// What is known of a subject apart from its task that has not started: there while a run of it
@@ -431,7 +434,7 @@ impl Schedule {
                 Some(Why::Restart) if !outcome.is_done() && self.phase != Phase::GivenUp => {
                     next = Some((task.attempt, Due::Now));
                 }
-                Some(Why::Restart | Why::GivenUp) => (),
+                Some(Why::Restart | Why::GivenUp | Why::Command) => (),
                 Some(Why::TimedOut) | None if self.phase != Phase::Open && !self.notes(lane) => (),
                 Some(Why::TimedOut) | None => {
                     let delay = retry::backoff(settings.retry, task.attempt, &outcome);
@@ -445,6 +448,18 @@ impl Schedule {
             self.note_end(lane, Note::Ended(task.id));
         }
         let retries = next.filter(|(attempt, _)| *attempt > task.attempt);
+        if next.is_none() || retries.is_some() {
+            let finished = Finished {
+                id: task.id,
+                scheduler: Arc::clone(&self.lane(lane).name),
+                event: Arc::clone(&event),
+                attempt: task.attempt,
+                outcome: outcome.clone(),
+                took,
+                at: now,
+            };
+            self.count_end(lane, finished, retries.is_some());
+        }
         let say = match retries {
             Some((_, due)) => Say::Retries {
                 path,
@@ -470,6 +485,22 @@ impl Schedule {
             };
             self.insert_task(now, task, due);
         }
+    }
+
+    /// Counts an attempt that is over, and remembers a task that is.
+    fn count_end(&mut self, lane: LaneId, finished: Finished, is_retried: bool) {
+        let totals = &mut self.lane_mut(lane).totals;
+        totals.took.add(finished.took);
+        if is_retried {
+            totals.retried += 1;
+            return;
+        }
+        match &finished.outcome {
+            Outcome::Done(_) => totals.done += 1,
+            Outcome::Stopped => totals.stopped += 1,
+            _ => totals.failed += 1,
+        }
+        self.history.add(finished);
     }
 
     /// After the end of a subject's run: lets go what it held, and decides for how long the

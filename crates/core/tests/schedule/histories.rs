@@ -57,6 +57,14 @@ enum Op {
     CancelTask {
         task: Index,
     },
+    EndRun {
+        run: Index,
+    },
+    /// One scheduler or all; whether it begins or ends.
+    Pause {
+        scheduler: Option<Index>,
+        paused: bool,
+    },
     Reload {
         plan: usize,
     },
@@ -90,6 +98,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (dir.clone(), dir, 0_u16..9).prop_map(|(from, to, says)| Op::MoveDir { from, to, says }),
         1 => any::<Index>().prop_map(|task| Op::RunNow { task }),
         1 => any::<Index>().prop_map(|task| Op::CancelTask { task }),
+        1 => any::<Index>().prop_map(|run| Op::EndRun { run }),
+        2 => (any::<Option<Index>>(), any::<bool>())
+            .prop_map(|(scheduler, paused)| Op::Pause { scheduler, paused }),
         1 => (0_usize..3).prop_map(|plan| Op::Reload { plan }),
         1 => prop_oneof![5 => Just(Op::Stop), 1 => Just(Op::GiveUp)],
     ]
@@ -209,22 +220,8 @@ impl World {
                 self.rename(PATHS[*from], PATHS[*to], false, *says);
             }
             Op::MoveDir { from, to, says } => self.rename(DIRS[*from], DIRS[*to], true, *says),
-            Op::RunNow { task } => {
-                let waiting = waiting(schedule);
-                if !waiting.is_empty() {
-                    let task = task.get(&waiting);
-                    assert!(schedule.handle_run_now(*now, task.id));
-                    oracle.run_now(task);
-                }
-            }
-            Op::CancelTask { task } => {
-                let waiting = waiting(schedule);
-                if !waiting.is_empty() {
-                    let task = task.get(&waiting);
-                    assert!(schedule.handle_cancel(task.id));
-                    oracle.cancel_task(task);
-                    assert!(!schedule.handle_cancel(task.id));
-                }
+            Op::RunNow { .. } | Op::CancelTask { .. } | Op::EndRun { .. } | Op::Pause { .. } => {
+                self.apply_by_hand(op);
             }
             Op::Reload { plan } => {
                 schedule.handle_plan(*now, &self.plans[*plan]);
@@ -244,6 +241,49 @@ impl World {
         self.oracle.judge(&mut self.schedule);
     }
 
+    /// What people do.
+    fn apply_by_hand(&mut self, op: &Op) {
+        let Self { schedule, oracle, now, .. } = self;
+        match op {
+            Op::RunNow { task } => {
+                let waiting = waiting(schedule);
+                if !waiting.is_empty() {
+                    let task = task.get(&waiting);
+                    assert!(schedule.handle_run_now(*now, task.id));
+                    oracle.run_now(task);
+                }
+            }
+            Op::CancelTask { task } => {
+                let waiting = waiting(schedule);
+                if !waiting.is_empty() {
+                    let task = task.get(&waiting);
+                    assert!(schedule.handle_cancel(task.id));
+                    oracle.cancel_task(task);
+                    assert!(!schedule.handle_cancel(task.id));
+                }
+            }
+            Op::EndRun { run } => {
+                let runs: Vec<_> = oracle.running.keys().copied().collect();
+                if !runs.is_empty() {
+                    let run = *run.get(&runs);
+                    schedule.handle_end_run(*now, run);
+                    oracle.end_run(run);
+                }
+            }
+            Op::Pause { scheduler, paused } => {
+                let id = scheduler.map(|it| it.index(self.schedulers));
+                let id = id.map(|it| SchedulerId(u16::try_from(it).unwrap()));
+                oracle.pause(id, *paused);
+                if *paused {
+                    schedule.handle_pause(id);
+                } else {
+                    schedule.handle_resume(*now, id);
+                }
+            }
+            _ => unreachable!("it comes by itself"),
+        }
+    }
+
     fn rename(&mut self, from: &str, to: &str, is_dir: bool, says: u16) {
         let inside = |a: &str, b: &str| a == b || a.starts_with(&format!("{b}/"));
         if inside(from, to) || inside(to, from) {
@@ -257,6 +297,7 @@ impl World {
 
     /// Lets everything end; then nothing may be left.
     fn drain(&mut self) {
+        self.apply(&Op::Pause { scheduler: None, paused: false });
         for _ in 0..200 {
             for run in self.oracle.running.keys().copied().collect::<Vec<_>>() {
                 let done = Outcome::Done(None);

@@ -29,6 +29,11 @@ pub(crate) struct Oracle {
     stops: Vec<(RunId, StopHow)>,
     phase: u8,
     now: Instant,
+    /// The schedulers of which nothing is to start, also of those that are not in the plan.
+    paused: BTreeSet<String>,
+    pauses_new: bool,
+    /// The schedulers of the plan, and those of which something still goes on.
+    known: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,10 +69,12 @@ enum Why {
     TimedOut,
     Restart,
     GivenUp,
+    Command,
 }
 
 impl Oracle {
     pub(crate) fn new(plan: Plan) -> Self {
+        let known = names(&plan);
         Self {
             plan,
             pending: BTreeMap::new(),
@@ -78,6 +85,9 @@ impl Oracle {
             stops: Vec::new(),
             phase: 0,
             now: Instant::ZERO,
+            paused: BTreeSet::new(),
+            pauses_new: false,
+            known,
         }
     }
 
@@ -203,7 +213,7 @@ impl Oracle {
                 Some(Why::Restart) if self.phase < 2 && !outcome.is_done() => {
                     Some((attempt, Duration::ZERO))
                 }
-                Some(Why::Restart | Why::GivenUp) => None,
+                Some(Why::Restart | Why::GivenUp | Why::Command) => None,
                 Some(Why::TimedOut) | None => {
                     let retry = scheduler.retry;
                     let wait = retry.backoff * 2_u32.pow(attempt - 1);
@@ -313,10 +323,42 @@ impl Oracle {
     }
 
     pub(crate) fn reload(&mut self, plan: Plan) {
-        self.plan = plan;
-        let names: Vec<String> =
-            self.plan.schedulers.iter().map(|it| it.name.to_string()).collect();
-        self.pending.retain(|(name, _), _| names.contains(name));
+        // Of one that has left, what was said of it is forgotten once nothing of it goes on.
+        let old = names(&std::mem::replace(&mut self.plan, plan));
+        let goes_on = |name: &String| {
+            old.contains(name)
+                || self.running.values().any(|it| it.scheduler == *name)
+                || self.probes.values().any(|it| it.0 == *name)
+        };
+        self.known.retain(goes_on);
+        self.paused.retain(|it| self.known.contains(it));
+        let new = names(&self.plan);
+        self.pending.retain(|(name, _), _| new.contains(name));
+        for name in new {
+            if self.known.insert(name.clone()) && self.pauses_new {
+                self.paused.insert(name);
+            }
+        }
+    }
+
+    pub(crate) fn pause(&mut self, id: Option<SchedulerId>, paused: bool) {
+        let names: Vec<String> = if let Some(id) = id {
+            vec![self.plan.scheduler(id).name.to_string()]
+        } else {
+            self.pauses_new = paused;
+            self.known.iter().cloned().collect()
+        };
+        for name in names {
+            if paused {
+                self.paused.insert(name)
+            } else {
+                self.paused.remove(&name)
+            };
+        }
+    }
+
+    pub(crate) fn end_run(&mut self, run: RunId) {
+        self.ask(run, Why::Command);
     }
 
     pub(crate) fn run_now(&mut self, task: &TaskView) {
@@ -340,7 +382,8 @@ impl Oracle {
     pub(crate) fn stop(&mut self) {
         if self.phase == 0 {
             self.phase = 1;
-            self.pending.retain(|_, it| it.attempt == 1);
+            let paused = &self.paused;
+            self.pending.retain(|(name, _), it| it.attempt == 1 && !paused.contains(name));
         }
     }
 
@@ -408,6 +451,7 @@ impl Oracle {
     fn judge_probe(&mut self, probe: &Probe) {
         let scheduler = self.plan.scheduler(probe.scheduler).clone();
         assert!(!scheduler.ready.is_empty(), "{} has nothing to test", scheduler.name);
+        assert!(!self.paused.contains(&*scheduler.name), "{} is paused", scheduler.name);
         let of = |it: &str| it == &*scheduler.name;
         let beside = self.running.values().filter(|it| of(&it.scheduler)).count()
             + self.probes.values().filter(|it| of(&it.0)).count();
@@ -434,6 +478,7 @@ impl Oracle {
 
     fn judge_start(&mut self, run: &Run) {
         let scheduler = self.plan.scheduler(run.scheduler).clone();
+        assert!(!self.paused.contains(&*scheduler.name), "{} is paused", scheduler.name);
         let beside = self.running.values().filter(|it| it.scheduler == *scheduler.name).count();
         let asked = self.probes.values().filter(|it| it.0 == *scheduler.name).count();
         let most = scheduler.slots.get();
@@ -470,4 +515,8 @@ impl Oracle {
         };
         assert!(self.running.insert(run.id, running).is_none(), "two runs of one name");
     }
+}
+
+fn names(plan: &Plan) -> BTreeSet<String> {
+    plan.schedulers.iter().map(|it| it.name.to_string()).collect()
 }

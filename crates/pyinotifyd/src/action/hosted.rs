@@ -175,6 +175,11 @@ impl Hosted {
         self.current.as_ref()
     }
 
+    /// How many runs are with Python.
+    pub(crate) fn running(&self) -> usize {
+        self.runs.len()
+    }
+
     /// What is heard next.
     pub(crate) async fn hear(&mut self) -> (HostId, Heard) {
         match self.heard.recv().await {

@@ -15,15 +15,16 @@ use pyinotifyd_core::{
         ByScheduler, Condition, Does, Explanation, SchedulerAnswer, Seen, Task, WatchAnswer,
         explain,
     },
-    path::{normalize, shown},
+    path::{self, normalize},
     plan::{BatchInput, Busy, Process},
     task::OrderKind,
 };
 use serde_json::{Value, json};
 
-use super::{Explain, check, config_file, terminal};
+use super::{Explain, ask, check, config_file, terminal};
 use crate::{
     config::diagnostic::render_all,
+    control::words::{Request, Shown},
     env,
     errors::{Exit, Fatal, words},
     host::start::Options,
@@ -36,6 +37,12 @@ use crate::{
 /// There is no configuration, or nothing can be written. Mistakes in the configuration are shown
 /// on standard error, and the exit status says so.
 pub(crate) fn run(command: &Explain) -> Result<Exit, Fatal> {
+    if command.running {
+        let (path, is_dir) = look(&command.path)?;
+        let (path, event) = (Shown::new(&path), command.on.to_string());
+        let request = Request::Explain { path, event, is_dir, json: command.json };
+        return ask::text(command.socket.as_deref(), &request);
+    }
     let file = config_file::choose(command.config.as_deref(), Path::exists)
         .map_err(|none| none.fatal("write one of them, or name another with --config"))?;
     let options = Options::new(command.python.clone(), false);
@@ -52,11 +59,12 @@ pub(crate) fn run(command: &Explain) -> Result<Exit, Fatal> {
     };
     let (path, is_dir) = look(&command.path)?;
     let explanation = explain(&loaded.plan, &path, is_dir, command.on);
-    if command.json {
-        terminal::print(&format!("{}\n", object(&explanation)))
-    } else {
-        terminal::print(&explanation.to_string())
-    }
+    terminal::print(&shown(&explanation, command.json))
+}
+
+/// An explanation for people or for programs.
+pub(crate) fn shown(explanation: &Explanation, json: bool) -> String {
+    if json { format!("{}\n", object(explanation)) } else { explanation.to_string() }
 }
 
 /// The path, absolute, and whether it is a directory: as it is there, or, where nothing is, as a
@@ -208,7 +216,7 @@ fn with_process(mut it: Value, process: &Process) -> Value {
 }
 
 fn text(bytes: &[u8]) -> String {
-    str::from_utf8(bytes).map_or_else(|_| shown(bytes).to_string(), str::to_owned)
+    str::from_utf8(bytes).map_or_else(|_| path::shown(bytes).to_string(), str::to_owned)
 }
 
 #[cfg(test)]

@@ -238,6 +238,9 @@ section! {
         ShutdownTimeout = "shutdown_timeout", Kind::Duration, "30s";
         /// Where pending tasks are kept over a restart; "" keeps them in memory.
         StateDir = "state_dir", Kind::Path, "$STATE_DIRECTORY, else in memory";
+        /// The socket at which the daemon can be asked things, such as by `pyinotifyd status`; "" makes none.
+        ControlSocket = "control_socket", Kind::Path,
+            "control.sock in $RUNTIME_DIRECTORY, else in /run/pyinotifyd, or for other users in $XDG_RUNTIME_DIR/pyinotifyd";
         /// How many runs at once, over all schedulers.
         Slots = "slots", SLOTS, "64 for each CPU";
         /// The daemon's own name in the log.

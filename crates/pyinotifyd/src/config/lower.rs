@@ -26,7 +26,7 @@ use super::{
     document::{DocSyslog, Document, Place, Spot},
     environment::Environment,
     keys::{FACILITIES, FORMATS, LogKey, SectionKeys, SyslogKey, TopKey},
-    settings::Settings,
+    settings::{ControlSocket, Settings},
     words::did_you_mean,
 };
 use crate::log::{Facility, Format, LogSettings, Syslog, SyslogAddress};
@@ -151,6 +151,13 @@ impl<'a> Lower<'a> {
                 .absolute(spot)
                 .map(|it| PathBuf::from(std::ffi::OsStr::from_bytes(&it).to_owned())),
         };
+        let control_socket = match &doc.control_socket {
+            None => ControlSocket::Usual,
+            Some(spot) if spot.value.is_empty() => ControlSocket::Off,
+            Some(spot) => self.absolute(spot).map_or(ControlSocket::Off, |it| {
+                ControlSocket::At(std::ffi::OsStr::from_bytes(&it).into())
+            }),
+        };
         let level = self.level_or(&doc.log.level, LogKey::Level);
         let mut levels = BTreeMap::new();
         for (name, value) in &doc.log.levels {
@@ -178,7 +185,8 @@ impl<'a> Lower<'a> {
             &[Format::Auto, Format::Text, Format::Journal, Format::Json],
         );
         let syslog = doc.log.syslog.as_ref().and_then(|it| self.syslog(it, level));
-        Settings { state_dir, log: LogSettings { level, levels, format, syslog, governed: None } }
+        let log = LogSettings { level, levels, format, syslog, governed: None };
+        Settings { state_dir, control_socket, log }
     }
 
     fn syslog(&mut self, doc: &DocSyslog, level: Level) -> Option<Syslog> {

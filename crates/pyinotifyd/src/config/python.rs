@@ -218,6 +218,7 @@ impl<'a> Reader<'a> {
             lost: Lost::from(["watch"]),
             shutdown_timeout: self.duration(&top, "shutdown_timeout"),
             state_dir: None,
+            control_socket: None,
             logname: self.text(&top, "logname"),
             log: DocLog::default(),
             slots: Some(slots),

@@ -60,6 +60,7 @@ pub(crate) fn parse(source: &Arc<Source>) -> Parsed {
         lost: Lost::new(),
         shutdown_timeout: None,
         state_dir: None,
+        control_socket: None,
         slots: None,
         logname: None,
         log: DocLog::default(),
@@ -155,6 +156,7 @@ impl<'a> Reader<'a> {
         self.inside(table, |this, key, entry| match key {
             TopKey::ShutdownTimeout => doc.shutdown_timeout = this.duration(entry),
             TopKey::StateDir => doc.state_dir = this.bytes(entry),
+            TopKey::ControlSocket => doc.control_socket = this.bytes(entry),
             TopKey::Slots => doc.slots = this.count(entry),
             TopKey::Logname => doc.logname = this.string(entry),
             TopKey::Log => this.log(entry, &mut doc.log),

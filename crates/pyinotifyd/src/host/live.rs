@@ -95,6 +95,11 @@ impl Live {
         Ok(Self { id, outbox, description, since: Instant::now(), process, killed: false, serve })
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Ends what hangs. `false`: that was done before.
     pub(crate) fn kill(&mut self) -> bool {
         // It is ours and not reaped: there is nothing that could fail.

@@ -8,7 +8,7 @@ use std::io::Write;
 use pyinotifyd_core::path::shown;
 
 use super::{Record, push, stamp};
-use crate::json::string;
+use crate::json::{hex, string};
 
 /// Appends a record's line.
 pub(crate) fn write(line: &mut Vec<u8>, record: &Record<'_>) {
@@ -28,11 +28,7 @@ pub(crate) fn write(line: &mut Vec<u8>, record: &Record<'_>) {
         Some((_, Ok(path))) => field(line, "path", path),
         Some((path, Err(_))) => {
             field(line, "path", &shown(path).to_string());
-            line.extend_from_slice(b",\"path_hex\":\"");
-            for byte in path {
-                write!(line, "{byte:02x}").expect("a Vec takes all");
-            }
-            line.push(b'"');
+            field(line, "path_hex", &hex(path));
         }
     }
     let mut message = Vec::new();

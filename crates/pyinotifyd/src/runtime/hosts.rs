@@ -3,7 +3,10 @@
 //! A configuration is read on a thread, whatever its language: config.py may take its time, and so
 //! may the look-up of a user. What came of it arrives here as [`Loaded`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant as Clock},
+};
 
 use pyinotifyd_core::{
     engine::Input,
@@ -49,6 +52,7 @@ pub(super) struct Loading {
     loaded: (mpsc::UnboundedSender<Box<Loaded>>, mpsc::UnboundedReceiver<Box<Loaded>>),
     reloads: Reloads,
     backoff: Duration,
+    restarts: u64,
 }
 
 /// How a reload goes.
@@ -65,7 +69,18 @@ enum Reloads {
 impl Loading {
     pub(super) fn new(source: Option<Arc<dyn Source>>) -> Self {
         let reloads = Reloads::Idle;
-        Self { source, loaded: mpsc::unbounded_channel(), reloads, backoff: BACKOFF.0 }
+        let loaded = mpsc::unbounded_channel();
+        Self { source, loaded, reloads, backoff: BACKOFF.0, restarts: 0 }
+    }
+
+    /// Whether there is a configuration that can be read anew.
+    pub(super) fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// How often a host was started again because it had ended.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts
     }
 
     /// What has been read.
@@ -112,6 +127,7 @@ impl Loop {
             Loaded::Reload(fresh) => {
                 let again = self.loading.reloads == Reloads::ReadingAgain;
                 self.loading.reloads = Reloads::Idle;
+                let is_good = fresh.is_some();
                 match fresh {
                     Some(fresh) => {
                         self.loading.backoff = BACKOFF.0;
@@ -121,6 +137,8 @@ impl Loop {
                 }
                 if again {
                     self.reload();
+                } else {
+                    self.asking.handle_reloaded(is_good);
                 }
             }
             // A reload was faster.
@@ -166,6 +184,7 @@ impl Loop {
     fn restart(&mut self) {
         let after = self.loading.backoff;
         self.loading.backoff = (after * 2).min(BACKOFF.1);
+        self.loading.restarts += 1;
         ::log::warn!("Python is started again in {} s", after.as_secs_f64());
         self.loading.read(after, |it| Loaded::Restart(it.load()));
     }
@@ -174,6 +193,7 @@ impl Loop {
     pub(super) fn heard(&mut self, host: HostId, heard: Heard) {
         match heard {
             Heard::Said(messages) => {
+                self.silent_since = None;
                 for message in messages {
                     self.said(host, message);
                 }
@@ -181,6 +201,7 @@ impl Loop {
                 self.carry_out();
             }
             Heard::Silent(since) => {
+                self.silent_since = Clock::now().checked_sub(since);
                 ::log::error!(
                     "Python has not answered for {} s: a task blocks it, and all others wait",
                     since.as_secs()
@@ -194,6 +215,7 @@ impl Loop {
                 if !was_current {
                     return;
                 }
+                self.silent_since = None;
                 let why = why.map(|it| format!(": {it}")).unwrap_or_default();
                 ::log::error!("Python has ended ({how}){why}; its tasks have failed");
                 if lived >= HEALTHY {

@@ -42,6 +42,10 @@ pub(super) struct Keeping {
     asked: HashMap<Ticket, Join>,
     /// Directories that were entered, until the store has answered.
     entered: HashMap<u64, (Join, Found)>,
+    /// How often the store has said that it is on the disk what was said.
+    commits: u64,
+    /// Why nothing can be written to it, while that is so.
+    error: Option<String>,
 }
 
 /// What the store's reply means for the loop.
@@ -103,6 +107,8 @@ impl Keeping {
             owes: false,
             asked: HashMap::new(),
             entered: HashMap::new(),
+            commits: 0,
+            error: None,
         };
         let told = set_aside.map(|path| Report::StoreSetAside {
             path: std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).into(),
@@ -192,6 +198,7 @@ impl Keeping {
     pub(super) fn hear(&mut self, reply: Reply) -> Heard {
         match reply {
             Reply::Committed(number) => {
+                self.commits += 1;
                 let ready = self.held.partition_point(|(it, _)| *it <= number);
                 Heard::Start(self.held.drain(..ready).map(|(_, it)| it).collect())
             }
@@ -203,10 +210,26 @@ impl Keeping {
                 None => Heard::Nothing,
             },
             Reply::WantFence(number) => Heard::Fence(number),
-            Reply::Trouble(Trouble::Degraded { error }) => Heard::Tell(Report::StoreFull { error }),
-            Reply::Trouble(Trouble::Recovered) => Heard::Tell(Report::StoreWorks),
+            Reply::Trouble(Trouble::Degraded { error }) => {
+                self.error = Some(error.clone());
+                Heard::Tell(Report::StoreFull { error })
+            }
+            Reply::Trouble(Trouble::Recovered) => {
+                self.error = None;
+                Heard::Tell(Report::StoreWorks)
+            }
             Reply::Trouble(Trouble::Failed { error }) => Heard::End(Report::StoreFailed { error }),
         }
+    }
+
+    /// How often the store has put on the disk what a run waited for.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Why nothing can be written to the store, while that is so.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     fn row(&self, task: KeptTask) -> TaskRow {

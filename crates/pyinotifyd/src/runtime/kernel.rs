@@ -182,6 +182,11 @@ impl Kernel {
         taken
     }
 
+    /// How many bytes of records have been read that are not taken, and since when the first.
+    pub(super) fn backlog(&self) -> (usize, Option<Clock>) {
+        self.reader.backlog()
+    }
+
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }

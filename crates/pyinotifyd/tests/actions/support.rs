@@ -95,6 +95,7 @@ impl World {
             .args(["run", "-c"])
             .arg(path)
             .args(flags)
+            .env("RUNTIME_DIRECTORY", self.path("run"))
             .stdin(Stdio::null())
             .stdout(File::create(self.path("stdout")).unwrap())
             .stderr(Stdio::piped())

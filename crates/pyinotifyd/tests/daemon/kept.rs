@@ -245,6 +245,7 @@ fn refused(world: &World) -> String {
     let done = Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
         .args(["run", "-c"])
         .arg(world.path("config.toml"))
+        .env("RUNTIME_DIRECTORY", world.path("run"))
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
@@ -169,6 +169,7 @@ impl<'a> Daemon<'a> {
         ] {
             command.env_remove(name);
         }
+        command.env("RUNTIME_DIRECTORY", world.path("run"));
         let _start = starts::one();
         let mut child = command
             .stdin(Stdio::null())
@@ -190,6 +191,17 @@ impl<'a> Daemon<'a> {
         let mut daemon = Self { world, child, lines, log: Vec::new(), looked: 0, syncs: 0 };
         daemon.wait(" - ready, ");
         daemon
+    }
+
+    /// Asks it over its control socket: a command, such as `status`, and its arguments.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
+        let _start = starts::one();
+        Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
+            .args(arguments)
+            .arg("--socket")
+            .arg(self.world.path("run/control.sock"))
+            .output()
+            .unwrap()
     }
 
     pub(crate) fn pid(&self) -> Pid {

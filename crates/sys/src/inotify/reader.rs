@@ -11,6 +11,7 @@ use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
@@ -41,6 +42,8 @@ pub struct Taken {
     /// If an overflow is among it: nothing that happened before this point has been lost, in
     /// nanoseconds of `CLOCK_REALTIME`.
     pub lost_since: Option<i64>,
+    /// When the first of it was read.
+    pub since: Option<Instant>,
     /// The thread has ended, because `read(2)` or `poll(2)` failed with this errno. Nothing more
     /// will come.
     pub failed: Option<i32>,
@@ -62,6 +65,8 @@ struct Backlog {
     paused: bool,
     end: bool,
     lost_since: Option<i64>,
+    /// When the first of `bytes` was read.
+    since: Option<Instant>,
     failed: Option<i32>,
 }
 
@@ -102,8 +107,9 @@ impl Reader {
         let bytes = backlog.bytes.len();
         into.shrink_to(SLACK.max(2 * bytes));
         mem::swap(into, &mut backlog.bytes);
-        let lost_since = backlog.lost_since.take();
-        let taken = Taken { bytes, at_limit: backlog.paused, lost_since, failed: backlog.failed };
+        let (lost_since, since) = (backlog.lost_since.take(), backlog.since.take());
+        let (at_limit, failed) = (backlog.paused, backlog.failed);
+        let taken = Taken { bytes, at_limit, lost_since, since, failed };
         let was_paused = mem::take(&mut backlog.paused);
         drop(backlog);
         if was_paused {
@@ -112,9 +118,10 @@ impl Reader {
         taken
     }
 
-    /// How many bytes wait for [`Reader::take`].
-    pub fn backlog(&self) -> usize {
-        self.shared.lock().bytes.len()
+    /// How many bytes wait for [`Reader::take`], and since when the first of them.
+    pub fn backlog(&self) -> (usize, Option<Instant>) {
+        let backlog = self.shared.lock();
+        (backlog.bytes.len(), backlog.since)
     }
 }
 
@@ -165,6 +172,9 @@ impl Shared {
                 };
                 let mut backlog = self.lock();
                 let was_empty = backlog.bytes.is_empty();
+                if was_empty {
+                    backlog.since = Some(Instant::now());
+                }
                 backlog.bytes.extend_from_slice(&buffer[..got]);
                 if has_overflow(&buffer[..got]) {
                     backlog.lost_since = Some(backlog.lost_since.map_or(empty, |it| it.min(empty)));
@@ -255,7 +265,7 @@ mod tests {
         for name in 0..FILES {
             make(&dir, name);
             // The kernel's queue is smaller than this test: let the reader keep up, not us.
-            while name % 4096 == 4095 && reader.backlog() < (name - 4000) * 32 {
+            while name % 4096 == 4095 && reader.backlog().0 < (name - 4000) * 32 {
                 thread::yield_now();
             }
         }
@@ -284,10 +294,10 @@ mod tests {
             make(&dir, name);
         }
         // 32 bytes a record, and room for the largest is kept.
-        while reader.backlog() + LARGEST_RECORD <= limit || !reader.shared.lock().paused {
+        while reader.backlog().0 + LARGEST_RECORD <= limit || !reader.shared.lock().paused {
             thread::yield_now();
         }
-        assert!(reader.backlog() <= limit);
+        assert!(reader.backlog().0 <= limit);
         let mut kernel = Vec::new();
         let (mut bytes, mut seen, mut at_limit) = (Vec::new(), 0, 0);
         while seen < 10_000 {
@@ -325,7 +335,7 @@ mod tests {
         for name in 1..1_000 {
             make(&dir, name);
         }
-        while reader.backlog() < 1_000 * 32 {
+        while reader.backlog().0 < 1_000 * 32 {
             thread::yield_now();
         }
         assert_eq!(count.load(Ordering::SeqCst), 1, "not empty in between: one edge");

@@ -1,0 +1,261 @@
+//! The daemon's answers as people read them.
+
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use pyinotifyd_core::{
+    path::{OneLine, shown},
+    time::Human,
+};
+
+use crate::{
+    control::words::{
+        Ended, History, How, Life, PythonStatus, Reply, Said, SchedulerStatus, Shown, State,
+        Status, StoreStatus, Task, Tasks, WatchStatus,
+    },
+    log::stamp,
+};
+
+/// So much of a task's id is shown: as good as always, no other begins with the same.
+const ID: usize = 8;
+
+/// An answer as text.
+pub(super) fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Status(it) => status(it),
+        Reply::Tasks(it) => tasks(it),
+        Reply::History(it) => history(it),
+        Reply::Done(it) => match &it.task {
+            Some(task) => format!("{}: {}\n", short(task), OneLine(&it.message)),
+            None => format!("{}\n", OneLine(&it.message)),
+        },
+        Reply::Text(it) => it.text.clone(),
+        Reply::Said(it) => said(it),
+        Reply::Refused(it) => format!("{}\n", OneLine(&it.message)),
+    }
+}
+
+fn status(it: &Status) -> String {
+    let life = match it.life {
+        Life::Starting => "starting",
+        Life::Running => "running",
+        Life::Stopping => "stopping",
+    };
+    let mut facts = Table::new();
+    let uptime = human(it.uptime.trunc());
+    facts.row(["daemon".into(), format!("{life} for {uptime}, pid {}, {}", it.pid, it.version)]);
+    if let Some(config) = &it.config {
+        facts.row(["configuration".into(), path(config)]);
+    }
+    let unseen = match it.unwatched {
+        0 => String::new(),
+        some => format!(", {some} could not be: what happens there is not seen"),
+    };
+    facts.row(["directories".into(), format!("{} watched{unseen}", it.directories)]);
+    facts.row(["backlog".into(), backlog(it)]);
+    if it.overflows > 0 {
+        let lost = format!("{} times; what changed was looked up", it.overflows);
+        facts.row(["overflows".into(), lost]);
+    }
+    let tasks = it.tasks;
+    facts.row([
+        "tasks".into(),
+        format!(
+            "{} waiting, {} ready, {} running, {} slots",
+            tasks.waiting, tasks.ready, tasks.running, it.slots
+        ),
+    ]);
+    if let Some(python) = &it.python {
+        facts.row(["python".into(), self::python(python)]);
+    }
+    if let Some(store) = &it.store {
+        facts.row(["store".into(), self::store(store)]);
+    }
+    let mut watches = Table::headed(["WATCH", "DIRECTORIES", "EVENTS"]);
+    for WatchStatus { paths, directories, events } in &it.watches {
+        let paths: Vec<_> = paths.iter().map(path).collect();
+        watches.row([paths.join(", "), directories.to_string(), events.to_string()]);
+    }
+    let mut schedulers = Table::headed([
+        "SCHEDULER",
+        "WAITING",
+        "READY",
+        "RUNNING",
+        "DONE",
+        "FAILED",
+        "CANCELLED",
+        "STOPPED",
+        "RETRIED",
+    ]);
+    for it in &it.schedulers {
+        schedulers.row(scheduler(it));
+    }
+    format!("{facts}\n{watches}\n{schedulers}")
+}
+
+fn backlog(it: &Status) -> String {
+    if it.backlog == 0 {
+        return "none".into();
+    }
+    format!("{} KiB of events, the oldest is {} old", it.backlog.div_ceil(1024), human(it.lag))
+}
+
+fn python(it: &PythonStatus) -> String {
+    let mut text = match it.pid {
+        None => "is being started".into(),
+        Some(pid) => format!("pid {pid}, {} tasks with it", it.running),
+    };
+    if let Some(silent) = it.silent {
+        write!(text, ", has not answered for {}", human(silent)).expect("a String takes all");
+    }
+    if it.restarts > 0 {
+        write!(text, ", started again {} times", it.restarts).expect("a String takes all");
+    }
+    text
+}
+
+fn store(it: &StoreStatus) -> String {
+    match &it.error {
+        None => path(&it.path),
+        Some(error) => format!("{}: nothing can be written: {}", path(&it.path), OneLine(error)),
+    }
+}
+
+fn scheduler(it: &SchedulerStatus) -> [String; 9] {
+    let name = shown(it.name.as_bytes());
+    [
+        if it.paused { format!("{name} (paused)") } else { name.to_string() },
+        it.tasks.waiting.to_string(),
+        it.tasks.ready.to_string(),
+        it.tasks.running.to_string(),
+        it.done.to_string(),
+        it.failed.to_string(),
+        it.cancelled.to_string(),
+        it.stopped.to_string(),
+        it.retried.to_string(),
+    ]
+}
+
+fn tasks(Tasks { tasks, of }: &Tasks) -> String {
+    if tasks.is_empty() {
+        return "no tasks\n".into();
+    }
+    let mut table = Table::headed(["TASK", "SCHEDULER", "STATE", "TIME", "TRY", "EVENT", "PATH"]);
+    for it in tasks {
+        table.row(task(it));
+    }
+    match of - tasks.len() {
+        0 => table.to_string(),
+        more => format!("{table}and {more} more; --limit shows up to 10000\n"),
+    }
+}
+
+fn task(it: &Task) -> [String; 7] {
+    let (state, time) = match it.state {
+        State::Waiting => ("waiting", it.due_in.map(|it| format!("in {}", human(it)))),
+        State::Held => ("held", None),
+        State::Ready => ("ready", None),
+        State::Running => ("running", it.running_for.map(|it| format!("for {}", human(it)))),
+    };
+    [
+        short(&it.task),
+        it.scheduler.as_deref().map_or_else(|| "-".into(), |it| shown(it.as_bytes()).to_string()),
+        state.into(),
+        time.unwrap_or_else(|| "-".into()),
+        it.attempt.to_string(),
+        it.event.clone(),
+        path(&it.path),
+    ]
+}
+
+fn history(History { tasks }: &History) -> String {
+    if tasks.is_empty() {
+        return "no task has ended\n".into();
+    }
+    let mut table = Table::headed(["ENDED", "TASK", "SCHEDULER", "TOOK", "TRY", "PATH", "OUTCOME"]);
+    for it in tasks {
+        table.row(ended(it));
+    }
+    table.to_string()
+}
+
+fn ended(it: &Ended) -> [String; 7] {
+    let outcome = OneLine(&it.outcome).to_string();
+    [
+        at(it.at),
+        short(&it.task),
+        shown(it.scheduler.as_bytes()).to_string(),
+        human(it.took),
+        it.attempt.to_string(),
+        path(&it.path),
+        match it.how {
+            How::Done | How::Stopped => outcome,
+            How::Failed => format!("failed: {outcome}"),
+        },
+    ]
+}
+
+fn said(it: &Said) -> String {
+    let task = it.task.as_ref().map(|it| format!("{}: ", short(it))).unwrap_or_default();
+    let (at, level, name) = (at(it.at), &it.level, shown(it.logname.as_bytes()));
+    format!("{at} {level:<7} {name}: {task}{}\n", OneLine(&it.message))
+}
+
+fn short(task: &str) -> String {
+    task.chars().take(ID).collect()
+}
+
+fn path(it: &Shown) -> String {
+    it.bytes().map_or_else(|| it.path.clone(), |it| shown(&it).to_string())
+}
+
+fn human(seconds: f64) -> String {
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    // Of times that people read, a millisecond is the least.
+    Human(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).to_string()
+}
+
+/// A point in time, by the clock on the wall here.
+fn at(at: f64) -> String {
+    let mut text = Vec::new();
+    stamp::asctime(&mut text, Duration::try_from_secs_f64(at).unwrap_or_default());
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Rows of columns; each but the last as wide as its widest text.
+struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    fn new() -> Self {
+        Self { rows: Vec::new() }
+    }
+
+    fn headed(head: [&str; N]) -> Self {
+        Self { rows: vec![head.map(str::to_owned)] }
+    }
+
+    fn row(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+}
+
+impl<const N: usize> fmt::Display for Table<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |text: &String| text.chars().count();
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            self.rows.iter().map(|row| width(&row[column])).max().unwrap_or(0)
+        });
+        for row in &self.rows {
+            let (last, others) = row.split_last().expect("a table has a column");
+            for (text, column) in others.iter().zip(widths) {
+                write!(f, "{text:column$}  ")?;
+            }
+            writeln!(f, "{last}")?;
+        }
+        Ok(())
+    }
+}

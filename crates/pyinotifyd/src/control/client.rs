@@ -1,0 +1,112 @@
+//! A client's side of the control socket. It may wait.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::unix::{ffi::OsStrExt, net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use pyinotifyd_core::path::shown;
+
+use super::words::{Reply, Request};
+use crate::{
+    errors::{Exit, Fatal},
+    json,
+};
+
+/// How long a daemon may take to answer what it answers at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to the daemon.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the daemon that listens at a path.
+    ///
+    /// # Errors
+    ///
+    /// None does (exit status 69), or we may not (1).
+    pub(crate) fn connect(path: &Path) -> Result<Self, Fatal> {
+        let stream = UnixStream::connect(path).map_err(|error| {
+            let at = shown(path.as_os_str().as_bytes());
+            let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {error}"));
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => fatal
+                    .exit(Exit::Unavailable)
+                    .hint("is it running? name its socket with --socket if it has another"),
+                io::ErrorKind::PermissionDenied => {
+                    fatal.hint("ask as root, or as the user that it runs as")
+                }
+                _ => fatal,
+            }
+        })?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Sends a request. Each part of the answer is to come within `patience`.
+    ///
+    /// # Errors
+    ///
+    /// The daemon has gone.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        patience: Option<Duration>,
+    ) -> Result<(), Fatal> {
+        let stream = self.stream.get_mut();
+        let sent = stream.set_read_timeout(patience).and_then(|()| {
+            stream.set_write_timeout(patience)?;
+            stream.write_all(&json::line(request))
+        });
+        // Why it hangs up, it may have said.
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent.map_err(|error| lost(&error)),
+        }
+    }
+
+    /// The next part of the answer, and its line; `None`: the daemon has ended.
+    ///
+    /// # Errors
+    ///
+    /// Nothing comes in time, or what comes is no reply.
+    pub(crate) fn next(&mut self) -> Result<Option<(Reply, String)>, Fatal> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line).map_err(|error| lost(&error))? == 0 {
+            return Ok(None);
+        }
+        let reply = serde_json::from_str(&line).map_err(|error| {
+            Fatal::text(format!("the daemon's answer is not understood: {error}"))
+                .hint("are this program and the daemon of the same version?")
+        })?;
+        Ok(Some((reply, line)))
+    }
+
+    /// Asks for something that has one answer.
+    ///
+    /// # Errors
+    ///
+    /// See above, or the daemon ends meanwhile.
+    pub(crate) fn get(
+        &mut self,
+        request: &Request,
+        patience: Option<Duration>,
+    ) -> Result<(Reply, String), Fatal> {
+        self.ask(request, patience)?;
+        self.next()?.ok_or_else(|| Fatal::text("the daemon has ended before it answered"))
+    }
+}
+
+fn lost(error: &io::Error) -> Fatal {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let seconds = PATIENCE.as_secs();
+            Fatal::text(format!("the daemon has not answered for {seconds} s"))
+        }
+        _ => Fatal::text(format!("the connection to the daemon is lost: {error}")),
+    }
+}

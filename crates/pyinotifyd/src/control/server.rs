@@ -1,0 +1,220 @@
+//! The daemon's side of the control socket.
+//!
+//! Connections are tasks beside the loop. What they ask goes to it through a bounded queue, one
+//! request of each at a time; what it answers comes back through a queue of the connection's own.
+
+use std::{
+    fmt, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use pyinotifyd_sys::socket;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+
+use super::{
+    LONGEST,
+    words::{Code, Refused, Reply, Request},
+};
+use crate::json;
+
+/// So many connections at once.
+const CONNECTIONS: usize = 64;
+
+/// So many lines of a stream may wait for its reader.
+const BACKLOG: usize = 10_000;
+
+/// A client that takes nothing for so long is left.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The socket, and what is asked over it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    path: PathBuf,
+    asked: mpsc::Receiver<Asked>,
+}
+
+/// A request, and where its answer goes.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The request.
+    pub(crate) request: Request,
+    /// Where the answer goes. To drop it ends the answer.
+    pub(crate) answer: Answer,
+}
+
+/// Where the answer to a request goes.
+pub(crate) struct Answer {
+    replies: mpsc::Sender<Reply>,
+    too_slow: Arc<AtomicBool>,
+}
+
+/// What it answers with is shown where it arrives.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer")
+    }
+}
+
+impl Answer {
+    /// Sends a part of the answer. False: nobody wants more of it. A reader that is too slow gets no
+    /// more, and is told.
+    pub(crate) fn send(&self, reply: Reply) -> bool {
+        match self.replies.try_send(reply) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.too_slow.store(true, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Whether whoever asked is still there.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.replies.is_closed()
+    }
+}
+
+impl Server {
+    /// Makes the socket, in a directory that is made if it is not there, and listens. To be called
+    /// inside the runtime.
+    pub(crate) fn listen(path: &Path) -> io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            // Its parents are the system's.
+            match std::fs::DirBuilder::new().mode(0o755).create(dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => (),
+            }
+        }
+        let listener = UnixListener::from_std(socket::listen_stream(path)?)?;
+        let (ask, asked) = mpsc::channel(CONNECTIONS);
+        tokio::spawn(accept(listener, ask));
+        Ok(Self { path: path.to_owned(), asked })
+    }
+
+    /// What is asked next.
+    pub(crate) async fn next(&mut self) -> Asked {
+        match self.asked.recv().await {
+            Some(asked) => asked,
+            // The listener has failed, which was told.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What cannot be removed is replaced by the next daemon.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(listener: UnixListener, ask: mpsc::Sender<Asked>) {
+    let owner = nix::unistd::geteuid().as_raw();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Mostly too many open files: there may be fewer in a moment.
+                ::log::warn!("the control socket cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let is_allowed = stream.peer_cred().is_ok_and(|it| it.uid() == 0 || it.uid() == owner);
+        if !is_allowed {
+            ::log::warn!("the control socket has refused a connection of another user");
+            continue;
+        }
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => drop(tokio::spawn(serve(stream, ask.clone(), place))),
+            Err(_) => drop(tokio::spawn(async move {
+                let refused = Refused::new(Code::Busy, "there are too many connections");
+                write(&mut { stream }, &Reply::Refused(refused)).await
+            })),
+        }
+    }
+}
+
+/// Serves a connection until it ends. What goes wrong with it is nobody else's business.
+async fn serve(
+    stream: UnixStream,
+    ask: mpsc::Sender<Asked>,
+    _place: OwnedSemaphorePermit,
+) -> Option<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+        (&mut reading).take(most).read_until(b'\n', &mut line).await.ok()?;
+        if line.is_empty() {
+            return None;
+        }
+        let request = match understand(&line) {
+            Ok(request) => request,
+            Err(refused) => {
+                write(&mut writing, &Reply::Refused(refused)).await?;
+                // Where the next request begins is not known.
+                if line.last() != Some(&b'\n') {
+                    return None;
+                }
+                continue;
+            }
+        };
+        let (replies, mut answer) = mpsc::channel(BACKLOG);
+        let too_slow = Arc::new(AtomicBool::new(false));
+        let asked = Asked { request, answer: Answer { replies, too_slow: Arc::clone(&too_slow) } };
+        ask.send(asked).await.ok()?;
+        loop {
+            tokio::select! {
+                biased;
+                reply = answer.recv() => match reply {
+                    Some(reply) => write(&mut writing, &reply).await?,
+                    None => break,
+                },
+                // Nobody asks while an answer is on its way: this is the end of the connection.
+                _ = reading.fill_buf(), if reading.buffer().is_empty() => {
+                    if reading.buffer().is_empty() {
+                        return None;
+                    }
+                }
+            }
+        }
+        if too_slow.load(Ordering::Relaxed) {
+            let said = "the stream is ended: what was to be told is not read fast enough";
+            write(&mut writing, &Reply::Refused(Refused::new(Code::TooSlow, said))).await?;
+        }
+    }
+}
+
+/// A request from its line.
+pub(crate) fn understand(line: &[u8]) -> Result<Request, Refused> {
+    let error = match serde_json::from_slice(line) {
+        Ok(request) => return Ok(request),
+        Err(_) if line.last() != Some(&b'\n') && line.len() == LONGEST => {
+            format!("a request is at most {LONGEST} bytes long, with a newline at its end")
+        }
+        Err(error) => error.to_string(),
+    };
+    Err(Refused::new(Code::BadRequest, format!("this is no request: {error}"))
+        .hint("the requests are in docs/reference/control.md"))
+}
+
+/// Writes a reply. `None`: the client has gone, or takes nothing.
+async fn write(to: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> Option<()> {
+    let line = json::line(reply);
+    tokio::time::timeout(PATIENCE, to.write_all(&line)).await.ok()?.ok()
+}

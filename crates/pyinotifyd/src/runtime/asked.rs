@@ -1,0 +1,538 @@
+//! The loop and the control socket: what is asked, answered between two turns.
+//!
+//! Most is answered at once. What takes its time (a reload, a sync, a stream) is kept in [`Asking`]
+//! until the loop has come so far.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use pyinotifyd_core::{
+    engine::{Input, Life},
+    explain::explain,
+    path::below,
+    plan::SchedulerId,
+    report::{Report, Say},
+    schedule::{TaskState, TaskView},
+    stats::Finished,
+    task::{Order, OrderKind, Outcome, TaskId},
+    time::Instant,
+};
+use pyinotifyd_sys::time;
+
+use super::Loop;
+use crate::{
+    cli,
+    control::{
+        server::{Answer, Asked, Server},
+        words::{
+            self, Code, Counts, Done, Ended, History, How, PROTOCOL, PythonStatus, Refused, Reply,
+            Request, Said, SchedulerStatus, Shown, State, Status, StoreStatus, TASKS, Task, Tasks,
+            Text, WatchStatus, Which,
+        },
+    },
+};
+
+/// The fences of syncs are numbered from here; the store's are below.
+const FENCES: u64 = 1 << 63;
+
+/// Who asks over the control socket, and what is still to be answered.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    server: Option<Server>,
+    /// Where the configuration comes from, for people.
+    config: Option<PathBuf>,
+    /// They wait for the reload that goes on, and for the one after it.
+    reloads: Vec<Answer>,
+    syncs: Vec<Sync>,
+    fences: u64,
+    tails: Vec<Answer>,
+}
+
+/// Who waits until what has happened has been handled.
+#[derive(Debug)]
+struct Sync {
+    answer: Answer,
+    /// Whether the tasks are waited for, too.
+    tasks: bool,
+    /// The fence that has to pass; `None`: it has.
+    fence: Option<u64>,
+    /// The tasks that there were then.
+    of: HashSet<TaskId>,
+    /// Those of them that nobody has said to have ended.
+    left: HashSet<TaskId>,
+}
+
+impl Asking {
+    /// Listens at a path. A daemon that cannot be asked still does its work.
+    pub(super) fn new(socket: Option<&Path>, config: Option<PathBuf>) -> Self {
+        let server = socket.and_then(|path| {
+            let failed = |error: &std::io::Error| {
+                let at = path.display();
+                match error.kind() {
+                    std::io::ErrorKind::AddrInUse => ::log::warn!(
+                        "the control socket {at} is another daemon's: this one cannot be asked"
+                    ),
+                    _ => ::log::warn!(
+                        "this daemon cannot be asked: the control socket {at} cannot be made: \
+                         {error}"
+                    ),
+                }
+            };
+            Server::listen(path).inspect_err(failed).ok()
+        });
+        Self { server, config, ..Self::default() }
+    }
+
+    /// What is asked next.
+    pub(super) async fn next(&mut self) -> Asked {
+        match &mut self.server {
+            Some(server) => server.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes in that the daemon says something.
+    pub(super) fn handle_report(&mut self, report: &Report) {
+        if !self.tails.is_empty() {
+            let said = said(report);
+            self.tails.retain(|it| it.send(Reply::Said(said.clone())));
+        }
+        if let (Some(task), Say::Ended { .. } | Say::Cancelled { .. }) = (report.task, &report.say)
+        {
+            for sync in &mut self.syncs {
+                sync.left.remove(&task);
+            }
+        }
+    }
+
+    /// Whether a fence is one of a sync.
+    pub(super) fn is_fence(number: u64) -> bool {
+        number >= FENCES
+    }
+
+    /// Takes in that the configuration that was read is in force, or is not good.
+    pub(super) fn handle_reloaded(&mut self, is_good: bool) {
+        for answer in self.reloads.drain(..) {
+            answer.send(if is_good {
+                Reply::Done(Done::new("the configuration has been read anew and is in force"))
+            } else {
+                let said = "the configuration has mistakes: what was in force stays so";
+                Reply::Refused(
+                    Refused::new(Code::BadConfiguration, said)
+                        .hint("`pyinotifyd check` and the log say which"),
+                )
+            });
+        }
+    }
+}
+
+impl Loop {
+    /// Answers a request, now or later.
+    pub(super) fn asked(&mut self, asked: Asked) {
+        let Asked { request, answer } = asked;
+        let reply = match request {
+            Request::Status => Ok(Reply::Status(Box::new(self.status()))),
+            Request::Tasks(which) => self.tasks(&which),
+            Request::History(which) => self.history(&which),
+            Request::Cancel { task, stop } => self.cancel(&task, stop),
+            Request::RunNow { task } => self.run_now(&task),
+            Request::Retry { task } => self.retry(&task),
+            Request::Pause { scheduler } => self.pause(scheduler.as_deref(), true),
+            Request::Resume { scheduler } => self.pause(scheduler.as_deref(), false),
+            Request::Reload if self.loading.has_source() => {
+                self.asking.reloads.push(answer);
+                return self.reload();
+            }
+            Request::Reload => {
+                let said = "this daemon has no configuration that it could read anew";
+                Err(Refused::new(Code::NoConfiguration, said))
+            }
+            Request::Sync { tasks } => match self.sync(answer, tasks) {
+                Ok(()) => return,
+                Err((answer, refused)) => {
+                    answer.send(Reply::Refused(refused));
+                    return;
+                }
+            },
+            Request::Tail => {
+                if answer.send(Reply::Status(Box::new(self.status()))) {
+                    self.asking.tails.push(answer);
+                }
+                return;
+            }
+            Request::Explain { path, event, is_dir, json } => {
+                self.explain(&path, &event, is_dir, json)
+            }
+            Request::Metrics => {
+                let said = "this daemon has no metrics";
+                Err(Refused::new(Code::BadRequest, said))
+            }
+        };
+        answer.send(reply.unwrap_or_else(Reply::Refused));
+    }
+
+    /// Answers syncs whose time has come.
+    pub(super) fn answer_syncs(&mut self) {
+        let asking = &mut self.asking;
+        asking.syncs.retain(|it| it.answer.is_wanted());
+        if asking.syncs.iter().all(|it| it.fence.is_some() || !it.left.is_empty()) {
+            return;
+        }
+        for mut sync in std::mem::take(&mut asking.syncs) {
+            if sync.fence.is_some() || !sync.left.is_empty() {
+                asking.syncs.push(sync);
+                continue;
+            }
+            // A task of a batch that was started anew has ended, and goes on.
+            let tasks = self.engine.schedule().tasks().map(|it| it.id);
+            sync.left = tasks.filter(|it| sync.of.contains(it)).collect();
+            if sync.left.is_empty() {
+                let said = if sync.tasks {
+                    "everything that had happened has been handled, and its tasks have ended"
+                } else {
+                    "everything that had happened has been handled"
+                };
+                sync.answer.send(Reply::Done(Done::new(said)));
+            } else {
+                asking.syncs.push(sync);
+            }
+        }
+    }
+
+    /// Takes in that the fence of a sync has passed.
+    pub(super) fn handle_fence_of_sync(&mut self, number: u64) {
+        let engine = &self.engine;
+        for sync in self.asking.syncs.iter_mut().filter(|it| it.fence == Some(number)) {
+            sync.fence = None;
+            if sync.tasks {
+                sync.of = engine.schedule().tasks().map(|it| it.id).collect();
+                sync.left.clone_from(&sync.of);
+            }
+        }
+    }
+
+    fn sync(&mut self, answer: Answer, tasks: bool) -> Result<(), (Answer, Refused)> {
+        if self.is_stopping() {
+            return Err((answer, stopping()));
+        }
+        self.asking.fences += 1;
+        let fence = FENCES + self.asking.fences;
+        let (of, left) = (HashSet::new(), HashSet::new());
+        self.asking.syncs.push(Sync { answer, tasks, fence: Some(fence), of, left });
+        self.handle(Input::Fence(fence));
+        Ok(())
+    }
+
+    fn is_stopping(&self) -> bool {
+        match self.engine.life() {
+            Life::Starting | Life::Running => false,
+            Life::Stopping { .. } | Life::GivingUp | Life::Over => true,
+        }
+    }
+
+    fn status(&self) -> Status {
+        let (engine, plan) = (&self.engine, self.engine.plan());
+        let counts = engine.counts();
+        let (backlog, lag) = self.backlog();
+        let by_watch = engine.tree().watched_by_watch();
+        Status {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            life: match engine.life() {
+                Life::Starting => words::Life::Starting,
+                Life::Running => words::Life::Running,
+                Life::Stopping { .. } | Life::GivingUp | Life::Over => words::Life::Stopping,
+            },
+            uptime: self.start.elapsed().as_secs_f64(),
+            config: self.asking.config.as_ref().map(|it| shown_path(it)),
+            directories: engine.tree().watched_len(),
+            unwatched: engine.tree().unwatched(),
+            overflows: engine.overflows(),
+            backlog,
+            lag: lag.as_secs_f64(),
+            tasks: self::counts(counts),
+            slots: plan.slots.get(),
+            watches: plan
+                .watches()
+                .map(|(id, watch)| WatchStatus {
+                    paths: watch.paths.iter().map(|it| Shown::new(&it.source)).collect(),
+                    directories: by_watch.get(&id).copied().unwrap_or(0),
+                    events: engine.seen_by(id).total(),
+                })
+                .collect(),
+            schedulers: plan.schedulers().map(|(id, it)| self.scheduler(id, &it.name)).collect(),
+            python: self.description.is_some().then(|| PythonStatus {
+                pid: self.actions.hosted.current().map(crate::host::live::Live::pid),
+                running: self.actions.hosted.running(),
+                silent: self.silent_since.map(|it| it.elapsed().as_secs_f64()),
+                restarts: self.loading.restarts(),
+            }),
+            store: self.keeping.as_ref().zip(self.state_dir.as_ref()).map(|(it, dir)| {
+                StoreStatus {
+                    path: shown_path(dir),
+                    error: it.error().map(str::to_owned),
+                    commits: it.commits(),
+                }
+            }),
+        }
+    }
+
+    fn scheduler(&self, id: SchedulerId, name: &str) -> SchedulerStatus {
+        let schedule = self.engine.schedule();
+        let totals = schedule.totals_of(id);
+        SchedulerStatus {
+            name: name.to_owned(),
+            paused: schedule.is_paused(id),
+            tasks: counts(schedule.counts_of(id)),
+            scheduled: totals.scheduled,
+            done: totals.done,
+            failed: totals.failed,
+            cancelled: totals.cancelled,
+            stopped: totals.stopped,
+            retried: totals.retried,
+        }
+    }
+
+    /// What has been read and not handled, in bytes, and how old the oldest of it is.
+    fn backlog(&self) -> (usize, Duration) {
+        let (waiting, since) = self.kernel.backlog();
+        let here = self.records.len() - self.handed;
+        let oldest = if here > 0 { self.records_since } else { since };
+        (here + waiting, oldest.map(|it| it.elapsed()).unwrap_or_default())
+    }
+
+    fn tasks(&self, which: &Which) -> Result<Reply, Refused> {
+        let scheduler = which.scheduler.as_ref().map(|it| self.scheduler_named(it)).transpose()?;
+        let path = which.path.as_ref().map(bytes).transpose()?;
+        let fits = |it: &TaskView| {
+            scheduler.is_none_or(|id| it.scheduler == Some(id))
+                && which.state.is_none_or(|state| state == state_of(it.state))
+                && path.as_ref().is_none_or(|at| below(&it.event.pathname, at).is_some())
+        };
+        let now = self.now();
+        let plan = self.engine.plan();
+        let limit = which.limit.unwrap_or(TASKS.0).min(TASKS.1);
+        let (mut tasks, mut of) = (Vec::new(), 0);
+        for it in self.engine.schedule().tasks().filter(fits) {
+            of += 1;
+            if tasks.len() < limit {
+                let name = it.scheduler.map(|id| plan.scheduler(id).name.to_string());
+                tasks.push(task(&it, name, now));
+            }
+        }
+        Ok(Reply::Tasks(Tasks { tasks, of }))
+    }
+
+    fn history(&self, which: &Which) -> Result<Reply, Refused> {
+        let path = which.path.as_ref().map(bytes).transpose()?;
+        let (now, wall) = (self.now(), wall());
+        let at = |it: &Finished| wall - now.since(it.at).as_secs_f64();
+        let fits = |it: &&Finished| {
+            which.scheduler.as_ref().is_none_or(|name| **name == *it.scheduler)
+                && (!which.failed || it.outcome.is_failure())
+                && which.since.is_none_or(|since| at(it) >= since)
+                && path.as_ref().is_none_or(|path| below(&it.event.pathname, path).is_some())
+        };
+        let all: Vec<&Finished> = self.engine.schedule().history().iter().filter(fits).collect();
+        let limit = which.limit.unwrap_or(TASKS.0).min(TASKS.1);
+        let last = &all[all.len().saturating_sub(limit)..];
+        Ok(Reply::History(History { tasks: last.iter().map(|it| ended(it, at(it))).collect() }))
+    }
+
+    fn cancel(&mut self, id: &str, stop: bool) -> Result<Reply, Refused> {
+        let task = self.task_named(id)?;
+        let said = match task.state {
+            TaskState::Running { .. } if stop => "the task is asked to end",
+            TaskState::Running { .. } => {
+                let said = format!("the task {id} runs already");
+                return Err(Refused::new(Code::TaskRuns, said).hint("--stop ends it"));
+            }
+            TaskState::Waiting { .. } | TaskState::Held | TaskState::Ready => {
+                "the task is given up"
+            }
+        };
+        self.handle(Input::Cancel(task.id));
+        Ok(Reply::Done(Done { message: said.to_owned(), task: Some(id.to_owned()) }))
+    }
+
+    fn run_now(&mut self, id: &str) -> Result<Reply, Refused> {
+        let task = self.task_named(id)?;
+        if let TaskState::Running { .. } = task.state {
+            return Err(Refused::new(Code::TaskRuns, format!("the task {id} runs already")));
+        }
+        self.handle(Input::RunNow(task.id));
+        let message = "the task starts as soon as there is a slot".to_owned();
+        Ok(Reply::Done(Done { message, task: Some(id.to_owned()) }))
+    }
+
+    fn retry(&mut self, id: &str) -> Result<Reply, Refused> {
+        if self.is_stopping() {
+            return Err(stopping());
+        }
+        let ended = self.engine.schedule().history().iter();
+        let it = one(ended, id, |it| it.id)?.cloned().ok_or_else(|| {
+            Refused::new(Code::NoSuchTask, format!("no task {id} has ended"))
+                .hint("`pyinotifyd history` lists those that are remembered")
+        })?;
+        let scheduler = self.scheduler_named(&it.scheduler)?;
+        let event = Arc::clone(&it.event);
+        self.handle(Input::Order(Order { kind: OrderKind::Schedule, scheduler, event }));
+        // Unless it runs already, or was joined to another of its path.
+        let is_it =
+            |new: &TaskView| new.scheduler == Some(scheduler) && Arc::ptr_eq(&new.event, &it.event);
+        let new = self.engine.schedule().tasks().find(is_it).map(|it| it.id);
+        if let Some(new) = new {
+            self.handle(Input::RunNow(new));
+        }
+        let message = "it runs again as soon as there is a slot".to_owned();
+        Ok(Reply::Done(Done { message, task: new.map(|it| it.to_string()) }))
+    }
+
+    fn pause(&mut self, name: Option<&str>, pauses: bool) -> Result<Reply, Refused> {
+        let scheduler = name.map(|it| self.scheduler_named(it)).transpose()?;
+        self.handle(if pauses { Input::Pause(scheduler) } else { Input::Resume(scheduler) });
+        let whose = name.unwrap_or("every scheduler");
+        Ok(Reply::Done(Done::new(if pauses {
+            format!("{whose} is paused: nothing of it starts until it is resumed")
+        } else {
+            format!("{whose} is resumed")
+        })))
+    }
+
+    fn explain(
+        &self,
+        path: &Shown,
+        event: &str,
+        is_dir: bool,
+        json: bool,
+    ) -> Result<Reply, Refused> {
+        let event = event.parse().map_err(|_| {
+            Refused::new(Code::BadRequest, format!("there is no event type {event}"))
+                .hint("`pyinotifyd --list` lists them")
+        })?;
+        let explanation = explain(self.engine.plan(), &bytes(path)?, is_dir, event);
+        Ok(Reply::Text(Text { text: cli::explain::shown(&explanation, json) }))
+    }
+
+    fn task_named(&self, id: &str) -> Result<TaskView, Refused> {
+        one(self.engine.schedule().tasks(), id, |it| it.id)?.ok_or_else(|| {
+            Refused::new(Code::NoSuchTask, format!("there is no task {id}"))
+                .hint("`pyinotifyd tasks` lists those that there are")
+        })
+    }
+
+    fn scheduler_named(&self, name: &str) -> Result<SchedulerId, Refused> {
+        let plan = self.engine.plan();
+        plan.schedulers().find(|(_, it)| *it.name == *name).map(|(id, _)| id).ok_or_else(|| {
+            let names: Vec<&str> = plan.schedulers.iter().map(|it| &*it.name).collect();
+            Refused::new(Code::NoSuchScheduler, format!("there is no scheduler {name}"))
+                .hint(format!("there are {}", names.join(", ")))
+        })
+    }
+}
+
+fn stopping() -> Refused {
+    Refused::new(Code::Stopping, "the daemon stops")
+}
+
+fn bytes(path: &Shown) -> Result<Arc<[u8]>, Refused> {
+    let said = "path_hex is not made of pairs of hex digits";
+    path.bytes().ok_or_else(|| Refused::new(Code::BadRequest, said))
+}
+
+fn shown_path(path: &Path) -> Shown {
+    Shown::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
+}
+
+/// The one whose id begins with these hex digits, with or without hyphens.
+fn one<T>(
+    among: impl Iterator<Item = T>,
+    text: &str,
+    id: impl Fn(&T) -> TaskId,
+) -> Result<Option<T>, Refused> {
+    let digits: String = text.chars().filter(|it| *it != '-').collect();
+    let is_hex = digits.bytes().all(|it| it.is_ascii_hexdigit());
+    let shift = match digits.len() {
+        len @ 1..=32 if is_hex => 4 * (32 - len),
+        _ => return Ok(None),
+    };
+    let wanted = u128::from_str_radix(&digits, 16).ok();
+    let mut found = among.filter(|it| Some(id(it).0 >> shift) == wanted);
+    let first = found.next();
+    if found.next().is_some() {
+        let said = format!("the ids of several tasks begin with {text}");
+        return Err(Refused::new(Code::NoSuchTask, said).hint("give more digits of it"));
+    }
+    Ok(first)
+}
+
+fn wall() -> f64 {
+    Duration::from_nanos(u64::try_from(time::now()).unwrap_or(0)).as_secs_f64()
+}
+
+fn counts(counts: pyinotifyd_core::schedule::Counts) -> Counts {
+    Counts { waiting: counts.waiting, ready: counts.ready, running: counts.running }
+}
+
+fn state_of(state: TaskState) -> State {
+    match state {
+        TaskState::Waiting { .. } => State::Waiting,
+        TaskState::Held => State::Held,
+        TaskState::Ready => State::Ready,
+        TaskState::Running { .. } => State::Running,
+    }
+}
+
+fn task(it: &TaskView, scheduler: Option<String>, now: Instant) -> Task {
+    Task {
+        task: it.id.to_string(),
+        scheduler,
+        state: state_of(it.state),
+        path: Shown::new(&it.event.pathname),
+        event: it.event.mask.to_string(),
+        attempt: it.attempt,
+        due_in: match it.state {
+            TaskState::Waiting { due } => Some(due.since(now).as_secs_f64()),
+            TaskState::Held | TaskState::Ready | TaskState::Running { .. } => None,
+        },
+        running_for: match it.state {
+            TaskState::Running { since, .. } => Some(now.since(since).as_secs_f64()),
+            TaskState::Waiting { .. } | TaskState::Held | TaskState::Ready => None,
+        },
+    }
+}
+
+fn ended(it: &Finished, at: f64) -> Ended {
+    Ended {
+        task: it.id.to_string(),
+        scheduler: it.scheduler.to_string(),
+        path: Shown::new(&it.event.pathname),
+        event: it.event.mask.to_string(),
+        attempt: it.attempt,
+        how: match &it.outcome {
+            Outcome::Done(_) => How::Done,
+            Outcome::Stopped => How::Stopped,
+            _ => How::Failed,
+        },
+        outcome: it.outcome.to_string(),
+        at,
+        took: it.took.as_secs_f64(),
+    }
+}
+
+fn said(report: &Report) -> Said {
+    Said {
+        at: wall(),
+        level: report.say.level().name().to_owned(),
+        logname: report.logname.to_string(),
+        name: report.say.name().to_owned(),
+        task: report.task.map(|it| it.to_string()),
+        path: report.say.path().map(Shown::new),
+        message: report.say.to_string(),
+    }
+}
