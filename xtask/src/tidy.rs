@@ -1,7 +1,7 @@
 //! The repository's rules, held against its files.
 //!
 //! What the compiler and clippy can check is theirs. Here are the rules about the whole: who may
-//! import whom ([`imports`]), whether links lead anywhere ([`links`]), and what no file may hold.
+//! import whom ([`imports`]), whether links lead anywhere and the book has all pages ([`links`]), and what no file may hold.
 
 mod imports;
 mod links;
@@ -60,6 +60,7 @@ fn check(root: &Path) -> Result<Vec<Breach>, String> {
             Some(_) | None => (),
         }
     }
+    links::check_book(&files, &mut breaches);
     imports::check(root, &files, &mut breaches)?;
     breaches.sort();
     Ok(breaches)

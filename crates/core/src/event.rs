@@ -369,6 +369,43 @@ mod tests {
         assert_eq!(Mask::NONE.event_type(), None);
     }
 
+    /// What makes the kernel tell of it, by the manual pages of the calls.
+    fn made_by(event_type: EventType) -> &'static str {
+        match event_type {
+            EventType::Access => "`read(2)`, `execve(2)`, `getdents(2)`",
+            EventType::Modify => "`write(2)`, `truncate(2)`, `fallocate(2)`",
+            EventType::Attrib => {
+                "`chmod(2)`, `chown(2)`, `utimensat(2)`, `setxattr(2)`; `link(2)` and `unlink(2)` \
+                 of another name"
+            }
+            EventType::CloseWrite | EventType::CloseNowrite => {
+                "`close(2)` of the last descriptor, the end of a process"
+            }
+            EventType::Open => "`open(2)`, `execve(2)`, `opendir(3)`",
+            EventType::MovedFrom | EventType::MovedTo => "`rename(2)`",
+            EventType::Create => {
+                "`open(2)` with `O_CREAT`, `mkdir(2)`, `link(2)`, `symlink(2)`, `mknod(2)`, \
+                 `bind(2)` of a socket"
+            }
+            EventType::Delete => "`unlink(2)`, `rmdir(2)`",
+            EventType::DeleteSelf => {
+                "the same, once the item has no other name and nobody has it open"
+            }
+            EventType::MoveSelf => "`rename(2)` of the item itself",
+            EventType::Unmount => "`umount(2)`; `IN_IGNORED` follows",
+            EventType::QOverflow => "more events than `fs.inotify.max_queued_events`",
+            EventType::Ignored => "the item was deleted or unmounted, or is not watched any more",
+        }
+    }
+
+    #[test]
+    fn the_types_are_what_the_reference_shows() {
+        let line = |it: EventType| {
+            format!("{it} | {:#x} | {} | {}", it.mask().0, it.meaning(), made_by(it))
+        };
+        insta::assert_snapshot!("types", EventType::ALL.map(line).join("\n"));
+    }
+
     #[test]
     fn a_mask_reads_as_users_know_it() {
         let create = EventType::Create.mask();

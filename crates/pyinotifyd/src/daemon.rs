@@ -15,7 +15,7 @@ use pyinotifyd_core::{
     path,
     plan::{Level, Plan},
 };
-use pyinotifyd_sys::process;
+use pyinotifyd_sys::{limits, process};
 
 use crate::{
     cli::{
@@ -30,7 +30,7 @@ use crate::{
         settings::ControlSocket,
     },
     control, env,
-    errors::{Exit, Fatal},
+    errors::{Exit, Fatal, words},
     host::{self, start::Options},
     json::Value,
     log,
@@ -41,7 +41,7 @@ use crate::{
 /// `pyinotifyd run`, and `pyinotifyd` alone.
 pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     let file = config_file::choose(options.config.as_deref(), Path::exists)
-        .map_err(|error| Fatal::new(&error).hint("name one with --config, or write one of them"))?;
+        .map_err(|none| none.fatal("write one of them, or name another with --config"))?;
     let debug = options.debug;
     let configuration =
         Configuration { file, options: Options::new(options.python.clone(), debug), debug };
@@ -91,7 +91,7 @@ fn state_dir(options: &cli::Run, loaded: &Loaded) -> Result<Option<PathBuf>, Fat
         return Ok(None);
     };
     let dir = std::path::absolute(dir)
-        .map_err(|error| Fatal::text(format!("cannot use {}: {error}", dir.display())))?;
+        .map_err(|error| Fatal::text(format!("cannot use {}: {}", dir.display(), words(&error))))?;
     let mut paths = loaded.plan.watches.iter().flat_map(|it| &it.paths);
     match paths.find(|it| path::below(dir.as_os_str().as_bytes(), &it.source).is_some()) {
         None => Ok(Some(dir)),
@@ -158,9 +158,21 @@ impl<W: io::Write> Listener for Printer<W> {
     }
 }
 
+/// So many files are open at once while nothing runs, with some to spare. With fewer the loop could
+/// not even be made, and parts of it are not ours and panic.
+const LEAST_FILES: u64 = 64;
+
 /// What has to be so before the first thread starts: commands inherit it.
 fn prepare() -> Result<(), Fatal> {
-    let failed = |what: &str, error: &io::Error| Fatal::text(format!("cannot {what}: {error}"));
+    if let Some(limit) = limits::open_files().filter(|it| *it < LEAST_FILES) {
+        let text = format!(
+            "cannot start: only {limit} files may be open at once, and {LEAST_FILES} are needed"
+        );
+        let hint = "raise the limit: `ulimit -n 1024`, or `LimitNOFILE=` of the service";
+        return Err(Fatal::text(text).hint(hint));
+    }
+    let failed =
+        |what: &str, error: &io::Error| Fatal::text(format!("cannot {what}: {}", words(error)));
     process::reset_signals().map_err(|error| failed("reset the signals", &error))?;
     process::seal_descriptors().map_err(|error| failed("seal the descriptors", &error))
 }

@@ -1,6 +1,6 @@
 //! What ends the program: the exit statuses, and how the last error is shown.
 
-use std::fmt;
+use std::{fmt, io};
 
 use pyinotifyd_core::path::OneLine;
 
@@ -24,6 +24,15 @@ impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// An error of the system as the end of a sentence: `permission denied`.
+#[must_use]
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// An error that ends the program.
@@ -87,13 +96,16 @@ impl fmt::Display for Fatal {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read /etc/x")]
     struct Outer(#[source] io::Error);
+
+    #[test]
+    fn an_error_of_the_system_reads_as_the_end_of_a_sentence() {
+        assert_eq!(words(&io::Error::from_raw_os_error(2)), "no such file or directory");
+    }
 
     #[test]
     fn causes_are_shown_behind_and_hints_below() {
@@ -105,9 +117,36 @@ mod tests {
         );
     }
 
+    /// When the program ends so.
+    fn when(exit: Exit) -> &'static str {
+        match exit {
+            Exit::Success => {
+                "it did what was asked; for the daemon also: SIGTERM or SIGINT ended it, and for \
+                 `events`: its reader has gone"
+            }
+            Exit::Failure => {
+                "it failed, and says why on standard error; for the daemon, `-t`, `explain` and \
+                 `convert` also: the configuration has mistakes"
+            }
+            Exit::Usage => {
+                "the command line cannot be understood, or asks for what only root can do; \
+                 nothing was done"
+            }
+            Exit::Unavailable => {
+                "no daemon answers on the control socket; the name is `EX_UNAVAILABLE` in \
+                 `sysexits(3)`"
+            }
+            Exit::Config => {
+                "`check`: the configuration has mistakes, or, with `--strict`, warnings; the name \
+                 is `EX_CONFIG` in `sysexits(3)`"
+            }
+        }
+    }
+
     #[test]
-    fn the_statuses_are_what_scripts_expect() {
+    fn the_statuses_are_what_the_reference_shows() {
         let statuses = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Unavailable, Exit::Config];
-        assert_eq!(statuses.map(|it| it as u8), [0, 1, 2, 69, 78]);
+        let line = |exit: Exit| format!("{} | {}", exit as u8, when(exit));
+        insta::assert_snapshot!("statuses", statuses.map(line).join("\n"));
     }
 }

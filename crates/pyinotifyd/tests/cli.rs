@@ -81,8 +81,8 @@ fn warnings_count_when_strict() {
 #[test]
 fn a_configuration_that_cannot_be_read_is_named() {
     for (file, said) in [
-        ("/nonexistent/config.toml", "cannot read /nonexistent/config.toml: No such file"),
-        ("/nonexistent/config.py", "cannot read /nonexistent/config.py: No such file"),
+        ("/nonexistent/config.toml", "cannot read /nonexistent/config.toml: no such file"),
+        ("/nonexistent/config.py", "cannot read /nonexistent/config.py: no such file"),
         ("/dev/null", "cannot read /dev/null: it is not a regular file"),
     ] {
         let out = pyinotifyd(&["check", file]).code(78).stderr("").get_output().stdout.clone();

@@ -1,5 +1,5 @@
-//! The kernel's limits on inotify, as `sysctl fs.inotify` shows them. They are read when an
-//! error has to name them, and for `status`.
+//! The kernel's limits on inotify, as `sysctl fs.inotify` shows them, and that on open files. They
+//! are read when an error has to name them, and for `status`.
 
 use std::fs;
 
@@ -28,6 +28,11 @@ impl Limits {
             queued: read("max_queued_events"),
         }
     }
+}
+
+/// How many files this process may have open at once; `None`: as many as it likes.
+pub fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 /// ` (128)`, or nothing for a limit that could not be read: the end of an error's sentence.

@@ -19,7 +19,7 @@ use pyinotifyd_core::{
 };
 
 use super::Watch as Written;
-use crate::errors::{Exit, Fatal};
+use crate::errors::{Exit, Fatal, words};
 
 /// The name of the one scheduler.
 const NAME: &str = "watch";
@@ -98,8 +98,9 @@ pub(super) fn watch(
     map: EventMap,
     listen: Mask,
 ) -> Result<Watch, Fatal> {
-    let cwd = std::env::current_dir()
-        .map_err(|error| Fatal::text(format!("cannot find the working directory: {error}")))?;
+    let cwd = std::env::current_dir().map_err(|error| {
+        Fatal::text(format!("cannot find the working directory: {}", words(&error)))
+    })?;
     let mut patterns: Vec<PathPattern> = Vec::new();
     for path in paths {
         let path = path.as_os_str().as_bytes();

@@ -41,8 +41,9 @@ use crate::{
 ///
 /// No configuration was named and there is none, or nothing can be written.
 pub(crate) fn run(check: &Check) -> Result<Exit, Fatal> {
-    let file = config_file::choose(check.file.as_deref(), Path::exists)
-        .map_err(|error| Fatal::new(&error).exit(mistaken(check.manner)))?;
+    let file = config_file::choose(check.file.as_deref(), Path::exists).map_err(|none| {
+        none.fatal("write one of them, or name another").exit(mistaken(check.manner))
+    })?;
     let options = Options::new(check.python.clone(), false);
     let found = read(&file, &options).map(Read::into_loaded);
     let is_terminal = match check.manner {

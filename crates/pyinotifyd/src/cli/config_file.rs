@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::errors::Fatal;
+
 /// Where configurations are looked for, the first that exists.
 pub(crate) const DEFAULTS: [&str; 2] = ["/etc/pyinotifyd/config.py", "/etc/pyinotifyd/config.toml"];
 
@@ -46,6 +48,13 @@ impl ConfigFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no configuration: neither {} nor {} exists", DEFAULTS[0], DEFAULTS[1])]
 pub(crate) struct NoConfig;
+
+impl NoConfig {
+    /// As the end of the program, with what this command has to say about it.
+    pub(crate) fn fatal(self, hint: &str) -> Fatal {
+        Fatal::new(&self).hint(hint)
+    }
+}
 
 /// The configuration that was named, which need not exist, else the first default that does.
 ///

@@ -26,7 +26,7 @@ use crate::{
     config::diagnostic::render_all,
     control::words::{Request, Shown},
     env,
-    errors::{Exit, Fatal},
+    errors::{Exit, Fatal, words},
     host::start::Options,
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn run(command: &Explain) -> Result<Exit, Fatal> {
         return ask::text(command.socket.as_deref(), &request);
     }
     let file = config_file::choose(command.config.as_deref(), Path::exists)
-        .map_err(|error| Fatal::new(&error))?;
+        .map_err(|none| none.fatal("write one of them, or name another with --config"))?;
     let options = Options::new(command.python.clone(), false);
     let loaded = match check::read(&file, &options) {
         Ok(read) => read.into_loaded(),
@@ -70,8 +70,9 @@ pub(crate) fn shown(explanation: &Explanation, json: bool) -> String {
 /// The path, absolute, and whether it is a directory: as it is there, or, where nothing is, as a
 /// slash at its end says.
 fn look(path: &Path) -> Result<(Vec<u8>, bool), Fatal> {
-    let cwd = std::env::current_dir()
-        .map_err(|error| Fatal::text(format!("cannot find the working directory: {error}")))?;
+    let cwd = std::env::current_dir().map_err(|error| {
+        Fatal::text(format!("cannot find the working directory: {}", words(&error)))
+    })?;
     let bytes = path.as_os_str().as_bytes();
     let normal = normalize(cwd.as_os_str().as_bytes(), bytes);
     let is_dir = match std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(&normal)) {

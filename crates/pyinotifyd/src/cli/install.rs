@@ -16,7 +16,7 @@ use std::{
 
 use self::services::Services;
 use super::{config_file::DEFAULTS, terminal};
-use crate::errors::{Exit, Fatal};
+use crate::errors::{Exit, Fatal, words};
 
 const CONFIG: &str = include_str!("../../dist/config.py");
 
@@ -57,7 +57,7 @@ pub(crate) fn run(install: &Install) -> Result<Exit, Fatal> {
             .exit(Exit::Usage));
     }
     let program = std::env::current_exe()
-        .map_err(|error| Fatal::text(format!("cannot find this program: {error}")))?;
+        .map_err(|error| Fatal::text(format!("cannot find this program: {}", words(&error))))?;
     let root = install.root.as_deref().unwrap_or(Path::new("/"));
     let root = root.canonicalize().map_err(|error| failed("use", root, &error))?;
     terminal::print(&carry_out(install.way, install.dry_run, &root, &program)?)
@@ -276,7 +276,7 @@ fn name(path: &Path) -> String {
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Fatal {
-    Fatal::text(format!("cannot {what} {}: {error}", name(path)))
+    Fatal::text(format!("cannot {what} {}: {}", name(path), words(error)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use crate::errors::{Exit, Fatal};
+use crate::errors::{Exit, Fatal, words};
 
 /// Writes to standard output. Who closes it early, as `head` does, has what he wants.
 pub(crate) fn print(text: &str) -> Result<Exit, Fatal> {
@@ -18,7 +18,7 @@ pub(crate) fn print(text: &str) -> Result<Exit, Fatal> {
 
 /// What is said when standard output takes nothing.
 pub(super) fn unwritable(error: &io::Error) -> Fatal {
-    Fatal::text(format!("cannot write to standard output: {error}"))
+    Fatal::text(format!("cannot write to standard output: {}", words(error)))
 }
 
 /// Whether to use colours: on a terminal, unless `$NO_COLOR` is there and not empty.

@@ -10,6 +10,8 @@ use std::{
 
 use pyinotifyd_core::path::shown;
 
+use crate::errors::words;
+
 use super::{
     diagnostic::Diagnostic,
     document::{Place, Source},
@@ -67,7 +69,7 @@ pub(crate) fn check_permissions(files: &[Ownership], our_uid: u32) -> Vec<Diagno
 /// those in `path` and of those where it really is.
 pub(super) fn read_checked(path: &Path) -> Result<(Vec<u8>, Vec<Ownership>), String> {
     let failed = |what: &str, error: &io::Error| {
-        format!("cannot {what} {}: {error}", shown(path.as_os_str().as_bytes()))
+        format!("cannot {what} {}: {}", shown(path.as_os_str().as_bytes()), words(error))
     };
     let (bytes, file) = read_file(path).map_err(|error| failed("read", &error))?;
     let metadata = file.metadata().map_err(|error| failed("stat", &error))?;

@@ -11,7 +11,7 @@ use pyinotifyd_core::path::shown;
 
 use super::words::{Reply, Request};
 use crate::{
-    errors::{Exit, Fatal},
+    errors::{Exit, Fatal, words},
     json,
 };
 
@@ -33,7 +33,7 @@ impl Client {
     pub(crate) fn connect(path: &Path) -> Result<Self, Fatal> {
         let stream = UnixStream::connect(path).map_err(|error| {
             let at = shown(path.as_os_str().as_bytes());
-            let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {error}"));
+            let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {}", words(&error)));
             match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => fatal
                     .exit(Exit::Unavailable)
@@ -107,6 +107,6 @@ fn lost(error: &io::Error) -> Fatal {
             let seconds = PATIENCE.as_secs();
             Fatal::text(format!("the daemon has not answered for {seconds} s"))
         }
-        _ => Fatal::text(format!("the connection to the daemon is lost: {error}")),
+        _ => Fatal::text(format!("the connection to the daemon is lost: {}", words(error))),
     }
 }

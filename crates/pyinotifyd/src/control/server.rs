@@ -25,7 +25,7 @@ use super::{
     LONGEST,
     words::{Code, Refused, Reply, Request},
 };
-use crate::json;
+use crate::{errors::words, json};
 
 /// So many connections at once.
 const CONNECTIONS: usize = 64;
@@ -127,7 +127,7 @@ async fn accept(listener: UnixListener, ask: mpsc::Sender<Asked>) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Mostly too many open files: there may be fewer in a moment.
-                ::log::warn!("the control socket cannot accept a connection: {error}");
+                ::log::warn!("the control socket cannot accept a connection: {}", words(&error));
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             }

@@ -34,6 +34,7 @@ use crate::{
             Text, WatchStatus, Which,
         },
     },
+    errors::words as error_words,
 };
 
 /// The fences of syncs are numbered from here; the store's are below.
@@ -78,7 +79,8 @@ impl Asking {
                     ),
                     _ => ::log::warn!(
                         "this daemon cannot be asked: the control socket {at} cannot be made: \
-                         {error}"
+                         {}",
+                        error_words(error)
                     ),
                 }
             };

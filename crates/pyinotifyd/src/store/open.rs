@@ -19,6 +19,8 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
 };
 
+use crate::errors::words;
+
 use super::{
     Kept,
     apply::{Known, key},
@@ -42,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Something about the directory or a file in it failed.
-    #[error("cannot {what} {}: {source}", name(path))]
+    #[error("cannot {what} {}: {}", name(path), words(source))]
     File {
         /// What was tried.
         what: &'static str,
@@ -128,6 +130,9 @@ impl OpenError {
             }
             Self::NoRoom { .. } => Some("make room; what was kept is still there"),
             Self::Shared { .. } => Some("keep the state on a local file system"),
+            Self::Kind { wanted: "directory", .. } => {
+                Some("name a directory; one that is not there is made")
+            }
             Self::File { .. } | Self::Kind { .. } | Self::Database { .. } => None,
         }
     }

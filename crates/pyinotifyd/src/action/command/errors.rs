@@ -10,6 +10,8 @@ use std::{
 
 use pyinotifyd_core::{path::shown, task::Outcome};
 
+pub(crate) use crate::errors::words;
+
 /// Reads command lines, and files that are no program.
 pub(crate) const SH: &CStr = c"/bin/sh";
 
@@ -81,15 +83,6 @@ pub(crate) fn is_no_program(error: &io::Error) -> bool {
 #[must_use]
 pub(crate) fn as_script<'a>(program: &'a CStr, argv: &[&'a CStr]) -> Vec<&'a CStr> {
     [SH, program].into_iter().chain(argv.iter().skip(1).copied()).collect()
-}
-
-/// The error as the end of a sentence: `permission denied`.
-#[must_use]
-pub(crate) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// Why `program` could not be run. The kernel gives one number for many reasons, so the files are
@@ -177,10 +170,5 @@ mod tests {
         for error in [2, 7, 13, ENOEXEC, ELOOP, ELIBBAD] {
             assert!(is_permanent(&os(error)), "{error}");
         }
-    }
-
-    #[test]
-    fn an_error_reads_as_the_end_of_a_sentence() {
-        assert_eq!(words(&os(2)), "no such file or directory");
     }
 }

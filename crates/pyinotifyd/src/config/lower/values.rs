@@ -20,6 +20,7 @@ use crate::config::{
     parts::{self, Fault},
     words::{self, DurationFault, did_you_mean, one_of},
 };
+use crate::errors::words;
 
 /// A count that was checked to be positive.
 pub(super) fn at_least_one(count: i64) -> NonZeroUsize {
@@ -330,7 +331,7 @@ impl Lower<'_> {
         let Some(path) = self.absolute(spot) else { return };
         let name = shown(&path).to_string();
         let text = (self.environment.read)(Path::new(std::ffi::OsStr::from_bytes(&path)))
-            .map_err(|error| error.to_string())
+            .map_err(|error| words(&error))
             .and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
         let text = match text {
             Ok(text) => text,

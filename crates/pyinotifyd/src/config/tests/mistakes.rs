@@ -359,7 +359,7 @@ fn a_file_is_loaded_with_its_permissions() {
     let path = dir.path().join("config.toml");
     let load_it = || load(&path, &Environment::new(None));
     let missing = load_it().unwrap_err();
-    assert!(missing[0].message.contains("No such file"), "{missing:?}");
+    assert!(missing[0].message.contains("no such file"), "{missing:?}");
 
     std::fs::write(&path, scheduler("exec = ['/x']")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
@@ -378,4 +378,30 @@ fn a_file_is_loaded_with_its_permissions() {
 
     let fifo = load(std::path::Path::new("/dev/null"), &Environment::new(None));
     assert!(fifo.unwrap_err()[0].message.contains("not a regular file"));
+}
+
+#[test]
+fn values_that_nothing_can_be_made_of() {
+    let rules = |keys: &str| {
+        format!("[[scheduler.x.rules]]\naction = 'move'\nsrc_re = '^/a'\ndst_re = '/b'\n{keys}\n")
+    };
+    let watch_of_x =
+        |rules: String| format!("{rules}[[watch]]\npath = '/w'\nevent_map = {{ IN_OPEN = 'x' }}\n");
+    insta::assert_snapshot!(
+        "values",
+        each([
+            watch("path = ''\nevent_map = { IN_OPEN = 'x' }"),
+            watch("path = \"/a\\u0000b\"\nevent_map = { IN_OPEN = 'x' }"),
+            watch("path = '/w'\nevent_map = { IN_OPEN = {} }"),
+            watch("path = '/w'\npath = '/v'\nevent_map = { IN_OPEN = 'x' }"),
+            scheduler("exec = ['/x']\nready = 'quiet:0s'"),
+            scheduler("exec = ['/x']\nready = 'quiet:soon'"),
+            scheduler("exec = ['/x']\nready = 'closd'"),
+            scheduler("exec = ['/x']\nready = 'done-file:x.ok'"),
+            scheduler("exec = ['/x']\nenv = { A = \"a\\u0000b\" }"),
+            scheduler("exec = ['/x']\nslots = 99999999999999999999"),
+            watch_of_x(rules("filemode = '4755'")),
+            watch_of_x(format!("[scheduler.x]\nuser = 'root'\n{}", rules(""))),
+        ])
+    );
 }

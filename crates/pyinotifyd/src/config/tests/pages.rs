@@ -2,15 +2,27 @@
 
 use std::{fs, path::Path};
 
-use super::said;
+use pyinotifyd_core::plan::User;
+
+use super::{machine, render_all};
+use crate::config::{
+    environment::{Account, Environment},
+    parse_str,
+};
 
 #[test]
 fn every_configuration_in_the_pages_is_good() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut pages = vec![root.join("README.md")];
-    for folder in ["docs", "docs/design", "docs/reference"] {
-        let entries = fs::read_dir(root.join(folder)).unwrap().map(|it| it.unwrap().path());
-        pages.extend(entries.filter(|it| it.extension().is_some_and(|it| it == "md")));
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(extension) if extension == "md" => pages.push(path),
+                Some(_) | None => (),
+            }
+        }
     }
     let mut blocks = 0;
     for page in pages {
@@ -21,8 +33,27 @@ fn every_configuration_in_the_pages_is_good() {
             blocks += 1;
         }
     }
-    // The README has four, or they are not found.
-    assert!(blocks >= 4, "{blocks}");
+    // The README has four and the recipes eleven, or they are not found.
+    assert!(blocks >= 15, "{blocks}");
+}
+
+/// What is said of a configuration.
+fn said(text: &str) -> String {
+    match parse_str("config.toml", text, &with_all_users()) {
+        Ok(loaded) => render_all(&loaded.warnings, "config.toml", false),
+        Err(mistakes) => render_all(&mistakes, "config.toml", false),
+    }
+}
+
+/// A machine with every user that a recipe may have one of its own of.
+fn with_all_users() -> Environment {
+    let user = |account: Account<'_>| match account {
+        Account::Name(name) => {
+            Ok((machine().user)(Account::Id(1000))?.map(|it| User { name: name.into(), ..it }))
+        }
+        Account::Id(_) => (machine().user)(account),
+    };
+    Environment { user, ..machine() }
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_disk_that_cannot_be_written_to_is_an_error_and_sets_nothing_aside() {
         };
         remount("ro");
         let error = Bench::open_with(&state, AT_ONCE).err().unwrap();
-        assert!(error.to_string().contains("Read-only file system"), "{error}");
+        assert!(error.to_string().contains("read-only file system"), "{error}");
         remount("rw");
         let bench = Bench::open(&state);
         assert_eq!((bench.set_aside, bench.kept.tasks.len()), (None, 1));
