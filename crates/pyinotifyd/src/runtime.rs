@@ -8,10 +8,12 @@ mod asked;
 mod hosts;
 mod keeping;
 mod kernel;
+mod measured;
 mod translate;
 
 use std::{
     io,
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant as Clock},
@@ -38,6 +40,7 @@ use self::{
     hosts::{Loaded, Loading},
     keeping::{Heard as Stored, Keeping},
     kernel::Kernel,
+    measured::Measuring,
 };
 use crate::{
     action::{Actions, Environment},
@@ -50,6 +53,7 @@ use crate::{
     },
     json::Value,
     log::{self, LogSettings},
+    metrics::server::Asked as Measured,
     service::Service,
     store::Reply,
 };
@@ -77,6 +81,8 @@ pub(crate) struct Setup {
     pub(crate) control: Option<PathBuf>,
     /// Where its configuration is, for people.
     pub(crate) config: Option<PathBuf>,
+    /// Where its metrics are served.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// Where the configuration comes from. Both ways may take their time, and are gone on a thread.
@@ -93,6 +99,8 @@ pub(crate) struct Fresh {
     pub(crate) plan: Arc<Plan>,
     /// How to log.
     pub(crate) log: LogSettings,
+    /// Where metrics are served.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Where a config.py lives.
     pub(crate) host: Option<Connected>,
 }
@@ -134,6 +142,8 @@ struct Loop {
     state_dir: Option<PathBuf>,
     /// Who asks how it is.
     asking: Asking,
+    /// Who measures it.
+    measuring: Measuring,
     /// Since when Python does not answer.
     silent_since: Option<Clock>,
     looked: mpsc::UnboundedReceiver<(u64, Vec<TaskId>)>,
@@ -166,6 +176,7 @@ enum Woken {
     Loaded(Box<Loaded>),
     Stored(Reply),
     Asked(Box<Asked>),
+    Measured(Measured),
     Looked(u64, Vec<TaskId>),
     Stop,
     Reload,
@@ -216,6 +227,7 @@ impl Loop {
             keeping,
             state_dir,
             asking: Asking::new(setup.control.as_deref(), setup.config),
+            measuring: Measuring::new(setup.metrics),
             silent_since: None,
             looked,
             looks,
@@ -253,6 +265,8 @@ impl Loop {
                 Woken::Stored(reply) => self.stored(reply),
                 Woken::Looked(number, missing) => self.handle(Input::Missing(number, missing)),
                 Woken::Asked(asked) => self.asked(*asked),
+                // Who has asked may have gone.
+                Woken::Measured(asked) => drop(asked.send(self.measure())),
                 Woken::Stop => self.handle(Input::Stop),
                 Woken::Reload => self.reload(),
                 Woken::Mounts => self.look_at_mounts(),
@@ -282,6 +296,7 @@ impl Loop {
             Some(()) = self.signals.interrupt.recv() => Woken::Stop,
             Some(()) = self.signals.hangup.recv() => Woken::Reload,
             asked = self.asking.next() => Woken::Asked(Box::new(asked)),
+            asked = self.measuring.next() => Woken::Measured(asked),
             Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
             (probe, answers) = self.actions.tests.next() => Woken::Probed(probe, answers),
             loaded = self.loading.next() => Woken::Loaded(loaded),

@@ -11,6 +11,7 @@ mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     sync::Arc,
@@ -158,6 +159,7 @@ impl<'a> Lower<'a> {
                 ControlSocket::At(std::ffi::OsStr::from_bytes(&it).into())
             }),
         };
+        let metrics_listen = doc.metrics_listen.as_ref().and_then(|it| self.loopback(it));
         let level = self.level_or(&doc.log.level, LogKey::Level);
         let mut levels = BTreeMap::new();
         for (name, value) in &doc.log.levels {
@@ -186,7 +188,25 @@ impl<'a> Lower<'a> {
         );
         let syslog = doc.log.syslog.as_ref().and_then(|it| self.syslog(it, level));
         let log = LogSettings { level, levels, format, syslog, governed: None };
-        Settings { state_dir, control_socket, log }
+        Settings { state_dir, control_socket, metrics_listen, log }
+    }
+
+    /// An address that nobody but this machine can reach: whoever can reads names of files.
+    fn loopback(&mut self, spot: &Spot<String>) -> Option<SocketAddr> {
+        let shown = path::shown(spot.value.as_bytes());
+        let (message, hint) = match spot.value.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => return Some(address),
+            Ok(_) => (
+                format!("`{shown}` can be reached from other machines"),
+                "write \"127.0.0.1:9469\"; a proxy there may let others in, with a password",
+            ),
+            Err(_) => (
+                format!("`{shown}` is no address and port"),
+                "write \"127.0.0.1:9469\" or \"[::1]:9469\"",
+            ),
+        };
+        self.report(Diagnostic::error(&spot.place, message).hint(hint));
+        None
     }
 
     fn syslog(&mut self, doc: &DocSyslog, level: Level) -> Option<Syslog> {

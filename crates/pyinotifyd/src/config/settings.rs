@@ -1,6 +1,6 @@
 //! What a configuration says about the program itself.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use crate::log::LogSettings;
 
@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) state_dir: Option<PathBuf>,
     /// Where the daemon can be asked things.
     pub(crate) control_socket: ControlSocket,
+    /// Where metrics are served over HTTP, on this machine; `None`: nowhere.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// What is logged, and where to.
     pub(crate) log: LogSettings,
 }

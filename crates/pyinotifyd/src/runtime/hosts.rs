@@ -128,6 +128,7 @@ impl Loop {
                 let again = self.loading.reloads == Reloads::ReadingAgain;
                 self.loading.reloads = Reloads::Idle;
                 let is_good = fresh.is_some();
+                self.measuring.reloads.add(is_good);
                 match fresh {
                     Some(fresh) => {
                         self.loading.backoff = BACKOFF.0;
@@ -168,6 +169,7 @@ impl Loop {
     /// Puts a configuration in force.
     fn adopt(&mut self, fresh: Fresh, is_new: bool) {
         log::reconfigure(fresh.log);
+        self.measuring.serve(fresh.metrics);
         if let Some(host) = fresh.host {
             self.description = Some(host.description.clone());
             if let Err(error) = self.actions.hosted.attach(host) {
