@@ -274,11 +274,11 @@ mod tests {
     #[test]
     fn whoever_sends_too_much_is_told_so() {
         let (address, _ends) = server();
-        let field = [b"a: ".as_slice(), &[b'b'; 1 << 20], b"\r\n"].concat();
+        let field = [b"a: ".as_slice(), &vec![b'b'; 1 << 20], b"\r\n"].concat();
         let large = [b"GET / HTTP/1.1\r\n".as_slice(), &field].concat();
         let large = answer(connect(address, &large));
         assert!(large.starts_with("HTTP/1.1 431 "), "{large}");
-        let body = [b"POST /metrics HTTP/1.1\r\n\r\n".as_slice(), &[0; 1 << 20]].concat();
+        let body = [b"POST /metrics HTTP/1.1\r\n\r\n".as_slice(), &vec![0; 1 << 20]].concat();
         let body = answer(connect(address, &body));
         assert!(body.starts_with("HTTP/1.1 405 "), "{body}");
     }

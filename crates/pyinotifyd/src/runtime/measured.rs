@@ -48,7 +48,8 @@ impl Measuring {
 
     /// Serves them at this address from now on. A daemon whose port is taken still does its work.
     pub(super) fn serve(&mut self, address: Option<SocketAddr>) {
-        if self.address == address {
+        // Where it has failed, it is tried again.
+        if self.address == address && self.server.is_some() == address.is_some() {
             return;
         }
         self.address = address;

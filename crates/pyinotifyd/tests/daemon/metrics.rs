@@ -11,7 +11,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    exposition::{Family, parse, value},
+    exposition::{Family, count, only, parse},
     starts,
     support::{DEADLINE, Daemon, World},
 };
@@ -59,16 +59,16 @@ fn scrape(address: SocketAddr) -> Vec<Family> {
     parse(page)
 }
 
-/// Scrapes until a value is so: of the end of a task, the log may tell first.
-fn scrape_until(address: SocketAddr, name: &str, labels: &[(&str, &str)], is: u32) -> Vec<Family> {
+/// Scrapes until there are so many: of the end of a task, the log may tell first.
+fn scrape_until(address: SocketAddr, name: &str, labels: &[(&str, &str)], are: u64) -> Vec<Family> {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let page = scrape(address);
-        let value = value(&page, name, labels);
-        if value.to_bits() == f64::from(is).to_bits() {
+        let count = count(&page, name, labels);
+        if count == are {
             return page;
         }
-        assert!(Instant::now() < deadline, "{name} {labels:?} is {value}, not {is}");
+        assert!(Instant::now() < deadline, "{name} {labels:?} is {count}, not {are}");
     }
 }
 
@@ -80,9 +80,9 @@ fn what_happens_is_on_the_page() {
     let watch = world.path("w").display().to_string();
     let before = scrape(address);
     let events = |page: &[Family], event: &str| {
-        value(page, "pyinotifyd_events_total", &[("watch", &watch), ("event", event)])
+        count(page, "pyinotifyd_events_total", &[("watch", &watch), ("event", event)])
     };
-    assert_eq!([events(&before, "IN_CLOSE_WRITE"), events(&before, "IN_DELETE")], [0.0, 0.0]);
+    assert_eq!([events(&before, "IN_CLOSE_WRITE"), events(&before, "IN_DELETE")], [0, 0]);
     for name in ["w/a", "w/b", "w/c"] {
         world.write(name);
     }
@@ -92,15 +92,15 @@ fn what_happens_is_on_the_page() {
     scrape_until(address, ended, &[("scheduler", "quiet"), ("outcome", "done")], 3);
     let failed = [("scheduler", "other"), ("outcome", "failed")];
     let page = scrape_until(address, ended, &failed, 1);
-    assert_eq!([events(&page, "IN_CLOSE_WRITE"), events(&page, "IN_DELETE")], [3.0, 1.0]);
-    let one = |name: &str, labels: &[(&str, &str)]| value(&page, name, labels);
-    assert_eq!(one("pyinotifyd_ready", &[]), 1.0);
-    assert_eq!(one("pyinotifyd_watch_directories", &[("watch", &watch)]), 1.0);
-    assert_eq!(one("pyinotifyd_run_duration_seconds_count", &[("scheduler", "quiet")]), 3.0);
-    assert_eq!(one("pyinotifyd_tasks_scheduled_total", &[("scheduler", "other")]), 1.0);
-    assert!(one("process_resident_memory_bytes", &[]) > 1e6);
-    assert!(one("process_open_fds", &[]) > 3.0);
-    assert!(one("process_start_time_seconds", &[]) > 1.7e9);
+    assert_eq!([events(&page, "IN_CLOSE_WRITE"), events(&page, "IN_DELETE")], [3, 1]);
+    let one = |name: &str, labels: &[(&str, &str)]| count(&page, name, labels);
+    assert_eq!(one("pyinotifyd_ready", &[]), 1);
+    assert_eq!(one("pyinotifyd_watch_directories", &[("watch", &watch)]), 1);
+    assert_eq!(one("pyinotifyd_run_duration_seconds_count", &[("scheduler", "quiet")]), 3);
+    assert_eq!(one("pyinotifyd_tasks_scheduled_total", &[("scheduler", "other")]), 1);
+    assert!(one("process_resident_memory_bytes", &[]) > 1_000_000);
+    assert!(one("process_open_fds", &[]) > 3);
+    assert!(only(&page, "process_start_time_seconds", &[]).value > 1.7e9);
     daemon.stop();
 }
 
@@ -121,7 +121,7 @@ fn the_control_socket_has_the_same_page() {
     let page = parse(str::from_utf8(&asked.stdout).unwrap());
     let watch =
         format!("{}/w \"x\"\\n", world.path("").display().to_string().trim_end_matches('/'));
-    assert_eq!(value(&page, "pyinotifyd_watch_directories", &[("watch", &watch)]), 1.0);
+    assert_eq!(count(&page, "pyinotifyd_watch_directories", &[("watch", &watch)]), 1);
     assert!(daemon.log.iter().all(|it| !it.contains("the metrics")), "{daemon}");
 }
 
@@ -148,7 +148,7 @@ fn nobody_holds_up_the_daemon_over_http() {
     assert!(large.starts_with("HTTP/1.1 431 "), "{large}");
     let watch = world.path("w").display().to_string();
     let labels = [("watch", watch.as_str()), ("event", "IN_CLOSE_WRITE")];
-    assert_eq!(value(&scrape(address), "pyinotifyd_events_total", &labels), 1.0);
+    assert_eq!(count(&scrape(address), "pyinotifyd_events_total", &labels), 1);
     daemon.stop();
 }
 
@@ -173,11 +173,11 @@ fn a_reload_begins_and_ends_it() {
     let address = listening(&mut daemon);
     daemon.wait(" - reloaded, ");
     let reloads = |is| scrape_until(address, "pyinotifyd_reloads_total", &[("outcome", "bad")], is);
-    assert_eq!(value(&reloads(0), "pyinotifyd_reloads_total", &[("outcome", "good")]), 1.0);
+    assert_eq!(count(&reloads(0), "pyinotifyd_reloads_total", &[("outcome", "good")]), 1);
     world.configure("metrics_listen = \"0.0.0.0:0\"\n[scheduler.quiet]\nlog = \"x\"");
     daemon.signal(Signal::HUP);
     daemon.wait("can be reached from other machines");
-    assert_eq!(value(&reloads(1), "pyinotifyd_last_reload_good", &[]), 0.0);
+    assert_eq!(count(&reloads(1), "pyinotifyd_last_reload_good", &[]), 0);
     world.configure(TREE);
     daemon.signal(Signal::HUP);
     daemon.wait(" - reloaded, ");

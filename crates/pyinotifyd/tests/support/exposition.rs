@@ -18,6 +18,8 @@ pub(crate) struct Sample {
     /// The metric's name, and what a histogram adds.
     pub(crate) name: String,
     pub(crate) labels: Vec<(String, String)>,
+    /// As it is written.
+    pub(crate) text: String,
     pub(crate) value: f64,
 }
 
@@ -28,13 +30,18 @@ impl Sample {
     }
 }
 
-/// The value of the only sample of that name whose labels have these values.
-pub(crate) fn value(families: &[Family], name: &str, labels: &[(&str, &str)]) -> f64 {
+/// The only sample of that name whose labels have these values.
+pub(crate) fn only<'a>(families: &'a [Family], name: &str, labels: &[(&str, &str)]) -> &'a Sample {
     let samples = families.iter().flat_map(|it| &it.samples);
     let has = |it: &&Sample| labels.iter().all(|(name, value)| it.label(name) == Some(value));
     let found: Vec<_> = samples.filter(|it| it.name == name).filter(has).collect();
     let [sample] = found.as_slice() else { panic!("{name} {labels:?}: {found:?}") };
-    sample.value
+    sample
+}
+
+/// The same sample's value, which has to be a whole number.
+pub(crate) fn count(families: &[Family], name: &str, labels: &[(&str, &str)]) -> u64 {
+    only(families, name, labels).text.parse().expect(name)
 }
 
 /// Reads a page.
@@ -115,8 +122,9 @@ fn sample(line: &str) -> Sample {
         }
         rest = rest.strip_prefix('}').expect(line);
     }
-    let value = rest.strip_prefix(' ').and_then(|it| it.parse().ok()).expect(line);
-    Sample { name: name.to_owned(), labels, value }
+    let text = rest.strip_prefix(' ').expect(line).to_owned();
+    let value = text.parse().expect(line);
+    Sample { name: name.to_owned(), labels, text, value }
 }
 
 fn verify_name(name: &str, line: &str) {

@@ -13,7 +13,7 @@ const ALERTS: &str = include_str!("../../../dist/alerts.yml");
 /// Labels that Prometheus adds to what it scrapes.
 const ADDED: [&str; 2] = ["job", "instance"];
 
-/// What else of PromQL is used.
+/// What else of `PromQL` is used.
 const FUNCTIONS: [&str; 8] =
     ["rate", "increase", "sum", "max", "min", "time", "histogram_quantile", "label_values"];
 const WORDS: [&str; 4] = ["and", "or", "unless", "bool"];
