@@ -21,6 +21,8 @@ use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyinotifyd_core::{event::EventType, plan::Busy};
 
+use crate::config::settings::Loopback;
+
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -72,6 +74,9 @@ pub(crate) struct Run {
     /// Where it can be asked things, as by `status` [default: as the configuration says]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Where metrics are served, such as 127.0.0.1:9469 [default: as the configuration says]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<Loopback>,
 }
 
 /// How to check a configuration.
@@ -311,6 +316,9 @@ struct Original {
     /// Where it can be asked things, as by `status` [default: as the configuration says]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Where metrics are served, such as 127.0.0.1:9469 [default: as the configuration says]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<Loopback>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -366,6 +374,7 @@ impl Line {
             python,
             state_dir,
             socket,
+            metrics_listen,
         } = self.original;
         match self.sub {
             None if version => Command::Version,
@@ -379,7 +388,11 @@ impl Line {
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run: false, python, state_dir, socket }),
+            None => {
+                let dry_run = false;
+                let run = Run { config, debug, dry_run, python, state_dir, socket, metrics_listen };
+                Command::Run(run)
+            }
             Some(Sub::Run(run)) => Command::Run(run),
             Some(Sub::Check { file, strict, format, python }) => {
                 Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })

@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, IsTerminal},
-    net::SocketAddr,
     num::NonZeroUsize,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -28,7 +27,7 @@ use crate::{
     config::{
         Loaded,
         diagnostic::{Diagnostic, Severity},
-        settings::ControlSocket,
+        settings::{ControlSocket, Loopback},
     },
     control, env,
     errors::{Exit, Fatal},
@@ -45,7 +44,8 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
         .map_err(|error| Fatal::new(&error).hint("name one with --config, or write one of them"))?;
     let (debug, dry_run) = (options.debug, options.dry_run);
     let start = Options::new(options.python.clone(), debug);
-    let configuration = Configuration { file, options: start, debug, dry_run };
+    let metrics_listen = options.metrics_listen;
+    let configuration = Configuration { file, options: start, debug, dry_run, metrics_listen };
     // The host of a config.py inherits it, too.
     prepare()?;
     let (file, start) = (&configuration.file, &configuration.options);
@@ -185,6 +185,8 @@ struct Configuration {
     options: Options,
     debug: bool,
     dry_run: bool,
+    /// As the command line has it.
+    metrics_listen: Option<Loopback>,
 }
 
 impl Source for Configuration {
@@ -211,8 +213,9 @@ impl Source for Configuration {
 
 impl Configuration {
     /// Where metrics are served. What is only tried must not be taken for the real one.
-    fn metrics(&self, loaded: &Loaded) -> Option<SocketAddr> {
-        loaded.settings.metrics_listen.filter(|_| !self.dry_run)
+    fn metrics(&self, loaded: &Loaded) -> Option<Loopback> {
+        let configured = loaded.settings.metrics_listen.filter(|_| !self.dry_run);
+        self.metrics_listen.or(configured)
     }
 
     /// What is not good changes nothing, and is told.

@@ -13,7 +13,6 @@ mod translate;
 
 use std::{
     io,
-    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant as Clock},
@@ -45,6 +44,7 @@ use self::{
 use crate::{
     action::{Actions, Environment},
     cli::events::Ended,
+    config::settings::Loopback,
     control::server::Asked,
     errors::{Exit, Fatal},
     host::{
@@ -82,7 +82,7 @@ pub(crate) struct Setup {
     /// Where its configuration is, for people.
     pub(crate) config: Option<PathBuf>,
     /// Where its metrics are served.
-    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) metrics: Option<Loopback>,
 }
 
 /// Where the configuration comes from. Both ways may take their time, and are gone on a thread.
@@ -100,7 +100,7 @@ pub(crate) struct Fresh {
     /// How to log.
     pub(crate) log: LogSettings,
     /// Where metrics are served.
-    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) metrics: Option<Loopback>,
     /// Where a config.py lives.
     pub(crate) host: Option<Connected>,
 }

@@ -11,7 +11,6 @@ mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     sync::Arc,
@@ -27,7 +26,7 @@ use super::{
     document::{DocSyslog, Document, Place, Spot},
     environment::Environment,
     keys::{FACILITIES, FORMATS, LogKey, SectionKeys, SyslogKey, TopKey},
-    settings::{ControlSocket, Settings},
+    settings::{ControlSocket, Loopback, NoLoopback, Settings},
     words::did_you_mean,
 };
 use crate::log::{Facility, Format, LogSettings, Syslog, SyslogAddress};
@@ -191,20 +190,19 @@ impl<'a> Lower<'a> {
         Settings { state_dir, control_socket, metrics_listen, log }
     }
 
-    /// An address that nobody but this machine can reach: whoever can reads names of files.
-    fn loopback(&mut self, spot: &Spot<String>) -> Option<SocketAddr> {
-        let shown = path::shown(spot.value.as_bytes());
-        let (message, hint) = match spot.value.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => return Some(address),
-            Ok(_) => (
-                format!("`{shown}` can be reached from other machines"),
-                "write \"127.0.0.1:9469\"; a proxy there may let others in, with a password",
-            ),
-            Err(_) => (
-                format!("`{shown}` is no address and port"),
-                "write \"127.0.0.1:9469\" or \"[::1]:9469\"",
-            ),
+    /// Whoever can reach it reads the Watches' paths: nobody from elsewhere is to.
+    fn loopback(&mut self, spot: &Spot<String>) -> Option<Loopback> {
+        let fault = match spot.value.parse() {
+            Ok(address) => return Some(address),
+            Err(fault) => fault,
         };
+        let hint = match fault {
+            NoLoopback::Reachable => {
+                "write \"127.0.0.1:9469\"; a proxy there may let others in, with a password"
+            }
+            NoLoopback::Other => "write \"127.0.0.1:9469\" or \"[::1]:9469\"",
+        };
+        let message = format!("`{}` {fault}", path::shown(spot.value.as_bytes()));
         self.report(Diagnostic::error(&spot.place, message).hint(hint));
         None
     }

@@ -1,9 +1,6 @@
 //! The loop and its metrics: what is gathered for whoever asks, and where it is served.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant as Clock},
-};
+use std::time::{Duration, Instant as Clock};
 
 use pyinotifyd_core::{
     engine::Life,
@@ -13,6 +10,7 @@ use pyinotifyd_sys::{time, usage::Usage};
 
 use super::Loop;
 use crate::{
+    config::settings::Loopback,
     control::{
         server::Answer,
         words::{Reply, Text},
@@ -30,7 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Measuring {
     /// Where they should be served.
-    address: Option<SocketAddr>,
+    address: Option<Loopback>,
     server: Option<Server>,
     /// When the daemon was started, since 1970.
     started: Duration,
@@ -39,7 +37,7 @@ pub(super) struct Measuring {
 
 impl Measuring {
     /// Serves them at an address, if there is one.
-    pub(super) fn new(address: Option<SocketAddr>) -> Self {
+    pub(super) fn new(address: Option<Loopback>) -> Self {
         let started = Duration::from_nanos(u64::try_from(time::now()).unwrap_or(0));
         let mut new = Self { address: None, server: None, started, reloads: Reloads::default() };
         new.serve(address);
@@ -47,7 +45,7 @@ impl Measuring {
     }
 
     /// Serves them at this address from now on. A daemon whose port is taken still does its work.
-    pub(super) fn serve(&mut self, address: Option<SocketAddr>) {
+    pub(super) fn serve(&mut self, address: Option<Loopback>) {
         // Where it has failed, it is tried again.
         if self.address == address && self.server.is_some() == address.is_some() {
             return;
@@ -56,7 +54,7 @@ impl Measuring {
         // A port that is left to the kernel is another one each time.
         self.server = None;
         let Some(address) = address else { return };
-        match Server::listen(address) {
+        match Server::listen(address.address()) {
             Ok(server) => {
                 ::log::info!("the metrics are at http://{}/metrics", server.address());
                 self.server = Some(server);

@@ -207,7 +207,7 @@ fn metrics_are_served_on_this_machine_if_at_all() {
     assert_eq!(listen("").metrics_listen, None);
     for address in ["127.0.0.1:9469", "127.1.2.3:0", "[::1]:9469"] {
         let settings = listen(&format!("metrics_listen = '{address}'"));
-        assert_eq!(settings.metrics_listen, Some(address.parse().unwrap()));
+        assert_eq!(settings.metrics_listen.unwrap().address(), address.parse().unwrap());
     }
 }
 

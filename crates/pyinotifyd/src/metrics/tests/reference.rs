@@ -29,6 +29,7 @@ event_map = { IN_CLOSE_WRITE = "check" }
 
 The page is at `http://127.0.0.1:9469/metrics` then.
 The key belongs to the top of the file, before the first table, and a reload is enough.
+With a config.py, `--metrics-listen 127.0.0.1:9469` on the command line says the same.
 With port 0 the kernel chooses one, and the log says which.
 A port that is taken is a warning in the log: the daemon does its work all the same.
 
