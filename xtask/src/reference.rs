@@ -32,7 +32,9 @@ fn of_the_program() -> Outcome {
     let test = "the_page_of_the_reference_is_up_to_date";
     let args = ["test", "--quiet", "--package", "pyinotifyd", "--lib", "--", test];
     run(cargo(&args).env("UPDATE", "1"))?;
-    println!("wrote docs/reference/config.md, docs/reference/control.md");
+    println!(
+        "wrote the pages of docs/reference about config.toml, the control socket and the metrics"
+    );
     Ok(())
 }
 

@@ -26,6 +26,7 @@ use self::{
     install::{Install, Way},
     pages::Shell,
 };
+use crate::config::settings::Loopback;
 
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,9 @@ pub(crate) struct Run {
     /// Where it can be asked things, as by `status` [default: as the configuration says]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Where metrics are served, such as 127.0.0.1:9469 [default: as the configuration says]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<Loopback>,
 }
 
 /// How to check a configuration.
@@ -327,6 +331,9 @@ struct Original {
     /// Where it can be asked things, as by `status` [default: as the configuration says]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Where metrics are served, such as 127.0.0.1:9469 [default: as the configuration says]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<Loopback>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -392,6 +399,7 @@ impl Line {
             python,
             state_dir,
             socket,
+            metrics_listen,
         } = self.original;
         let service = |way, root| Command::Install(Install { way, dry_run, root });
         match self.sub {
@@ -406,7 +414,10 @@ impl Line {
                 format: CheckFormat::Text,
                 manner: CheckManner::Configtest,
             }),
-            None => Command::Run(Run { config, debug, dry_run, python, state_dir, socket }),
+            None => {
+                let run = Run { config, debug, dry_run, python, state_dir, socket, metrics_listen };
+                Command::Run(run)
+            }
             Some(Sub::Run(run)) => Command::Run(run),
             Some(Sub::Check { file, strict, format, python }) => {
                 Command::Check(Check { file, python, strict, format, manner: CheckManner::Check })

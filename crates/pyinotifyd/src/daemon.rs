@@ -27,7 +27,7 @@ use crate::{
     config::{
         Loaded,
         diagnostic::{Diagnostic, Severity},
-        settings::ControlSocket,
+        settings::{ControlSocket, Loopback},
     },
     control, env,
     errors::{Exit, Fatal, words},
@@ -42,9 +42,10 @@ use crate::{
 pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     let file = config_file::choose(options.config.as_deref(), Path::exists)
         .map_err(|none| none.fatal("write one of them, or name another with --config"))?;
-    let debug = options.debug;
-    let configuration =
-        Configuration { file, options: Options::new(options.python.clone(), debug), debug };
+    let (debug, dry_run) = (options.debug, options.dry_run);
+    let start = Options::new(options.python.clone(), debug);
+    let metrics_listen = options.metrics_listen;
+    let configuration = Configuration { file, options: start, debug, dry_run, metrics_listen };
     // The host of a config.py inherits it, too.
     prepare()?;
     let (file, start) = (&configuration.file, &configuration.options);
@@ -57,9 +58,10 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     let state_dir = state_dir(options, &loaded)?;
     let config = configuration.file.path.clone();
     let control = control(options, &loaded.settings.control_socket)?;
+    let metrics = configuration.metrics(&loaded);
     runtime::run(Setup {
         plan: Arc::new(loaded.plan),
-        dry_run: options.dry_run,
+        dry_run,
         listener: None,
         host,
         source: Some(Arc::new(configuration)),
@@ -67,6 +69,7 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
         service: service(),
         control,
         config: Some(config),
+        metrics,
     })
 }
 
@@ -121,6 +124,7 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
         service: service(),
         control: None,
         config: None,
+        metrics: None,
     })
 }
 
@@ -144,6 +148,7 @@ pub(crate) fn events(options: &cli::Events) -> Result<Exit, Fatal> {
         service: service(),
         control: None,
         config: None,
+        metrics: None,
     })
 }
 
@@ -194,6 +199,9 @@ struct Configuration {
     file: ConfigFile,
     options: Options,
     debug: bool,
+    dry_run: bool,
+    /// As the command line has it.
+    metrics_listen: Option<Loopback>,
 }
 
 impl Source for Configuration {
@@ -203,8 +211,9 @@ impl Source for Configuration {
             ::log::debug!("{}", host::start::introduction(host, &self.file.path));
         }
         let log = log_settings(&loaded, self.debug);
+        let metrics = self.metrics(&loaded);
         tell(&loaded.warnings);
-        Some(Fresh { plan: Arc::new(loaded.plan), log, host })
+        Some(Fresh { plan: Arc::new(loaded.plan), log, metrics, host })
     }
 
     fn describe(&self, description: &Value) -> Option<Arc<Plan>> {
@@ -218,6 +227,12 @@ impl Source for Configuration {
 }
 
 impl Configuration {
+    /// Where metrics are served. What is only tried must not be taken for the real one.
+    fn metrics(&self, loaded: &Loaded) -> Option<Loopback> {
+        let configured = loaded.settings.metrics_listen.filter(|_| !self.dry_run);
+        self.metrics_listen.or(configured)
+    }
+
     /// What is not good changes nothing, and is told.
     fn good<T>(&self, read: Result<T, Vec<Diagnostic>>) -> Option<T> {
         match read {

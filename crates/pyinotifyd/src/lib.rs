@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod host;
 mod json;
 mod log;
+mod metrics;
 mod runtime;
 mod service;
 #[doc(hidden)]

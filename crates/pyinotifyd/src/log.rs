@@ -282,6 +282,11 @@ pub(crate) fn reconfigure(settings: LogSettings) {
     }
 }
 
+/// How many lines came faster than they were read, and are not written.
+pub(crate) fn dropped() -> u64 {
+    LOGGER.get().map_or(0, |it| it.queue.dropped())
+}
+
 /// Writes a report.
 pub(crate) fn say(report: &Report) {
     if let Some(logger) = LOGGER.get() {

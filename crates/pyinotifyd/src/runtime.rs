@@ -8,6 +8,7 @@ mod asked;
 mod hosts;
 mod keeping;
 mod kernel;
+mod measured;
 mod progress;
 mod translate;
 
@@ -39,11 +40,13 @@ use self::{
     hosts::{Loaded, Loading},
     keeping::{Heard as Stored, Keeping},
     kernel::Kernel,
+    measured::Measuring,
     progress::Progress,
 };
 use crate::{
     action::{Actions, Environment},
     cli::events::Ended,
+    config::settings::Loopback,
     control::server::Asked,
     errors::{Exit, Fatal},
     host::{
@@ -52,6 +55,7 @@ use crate::{
     },
     json::Value,
     log::{self, LogSettings},
+    metrics::server::Asked as Measured,
     service::Service,
     store::Reply,
 };
@@ -79,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) control: Option<PathBuf>,
     /// Where its configuration is, for people.
     pub(crate) config: Option<PathBuf>,
+    /// Where its metrics are served.
+    pub(crate) metrics: Option<Loopback>,
 }
 
 /// Where the configuration comes from. Both ways may take their time, and are gone on a thread.
@@ -95,6 +101,8 @@ pub(crate) struct Fresh {
     pub(crate) plan: Arc<Plan>,
     /// How to log.
     pub(crate) log: LogSettings,
+    /// Where metrics are served.
+    pub(crate) metrics: Option<Loopback>,
     /// Where a config.py lives.
     pub(crate) host: Option<Connected>,
 }
@@ -138,6 +146,8 @@ struct Loop {
     asking: Asking,
     /// What takes long.
     progress: Progress,
+    /// Who measures it.
+    measuring: Measuring,
     /// Since when Python does not answer.
     silent_since: Option<Clock>,
     looked: mpsc::UnboundedReceiver<(u64, Vec<TaskId>)>,
@@ -170,6 +180,7 @@ enum Woken {
     Loaded(Box<Loaded>),
     Stored(Reply),
     Asked(Box<Asked>),
+    Measured(Measured),
     Looked(u64, Vec<TaskId>),
     Stop,
     Reload,
@@ -221,6 +232,7 @@ impl Loop {
             state_dir,
             asking: Asking::new(setup.control.as_deref(), setup.config),
             progress: Progress::default(),
+            measuring: Measuring::new(setup.metrics),
             silent_since: None,
             looked,
             looks,
@@ -259,6 +271,8 @@ impl Loop {
                 Woken::Stored(reply) => self.stored(reply),
                 Woken::Looked(number, missing) => self.handle(Input::Missing(number, missing)),
                 Woken::Asked(asked) => self.asked(*asked),
+                // Who has asked may have gone.
+                Woken::Measured(asked) => drop(asked.send(self.measure())),
                 Woken::Stop => self.handle(Input::Stop),
                 Woken::Reload => self.reload(),
                 Woken::Mounts => self.look_at_mounts(),
@@ -291,6 +305,7 @@ impl Loop {
             Some(()) = self.signals.interrupt.recv() => Woken::Stop,
             Some(()) = self.signals.hangup.recv() => Woken::Reload,
             asked = self.asking.next() => Woken::Asked(Box::new(asked)),
+            asked = self.measuring.next() => Woken::Measured(asked),
             Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
             (probe, answers) = self.actions.tests.next() => Woken::Probed(probe, answers),
             loaded = self.loading.next() => Woken::Loaded(loaded),

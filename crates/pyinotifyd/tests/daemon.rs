@@ -12,10 +12,14 @@ mod control;
 mod exact;
 #[path = "daemon/examples.rs"]
 mod examples;
+#[path = "support/exposition.rs"]
+mod exposition;
 #[path = "daemon/kept.rs"]
 mod kept;
 #[path = "support/known.rs"]
 mod known;
+#[path = "daemon/metrics.rs"]
+mod metrics;
 #[path = "daemon/names.rs"]
 mod names;
 #[path = "daemon/overflow.rs"]

@@ -17,3 +17,4 @@ pub mod random;
 pub mod socket;
 pub mod stamp;
 pub mod time;
+pub mod usage;

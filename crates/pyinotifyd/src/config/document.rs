@@ -111,6 +111,7 @@ pub(crate) struct Document {
     pub(crate) shutdown_timeout: Maybe<DocDuration>,
     pub(crate) state_dir: Maybe<Vec<u8>>,
     pub(crate) control_socket: Maybe<Vec<u8>>,
+    pub(crate) metrics_listen: Maybe<String>,
     pub(crate) slots: Maybe<i128>,
     pub(crate) logname: Maybe<String>,
     pub(crate) log: DocLog,

@@ -241,6 +241,8 @@ section! {
         /// The socket at which the daemon can be asked things, such as by `pyinotifyd status`; "" makes none.
         ControlSocket = "control_socket", Kind::Path,
             "control.sock in $RUNTIME_DIRECTORY, else in /run/pyinotifyd, or for other users in $XDG_RUNTIME_DIR/pyinotifyd";
+        /// Where metrics are served over HTTP: an address of this machine and a port, such as "127.0.0.1:9469".
+        MetricsListen = "metrics_listen", Kind::Text, "nowhere";
         /// How many runs at once, over all schedulers.
         Slots = "slots", SLOTS, "64 for each CPU";
         /// The daemon's own name in the log.

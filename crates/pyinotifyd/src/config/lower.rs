@@ -26,7 +26,7 @@ use super::{
     document::{DocSyslog, Document, Place, Spot},
     environment::Environment,
     keys::{FACILITIES, FORMATS, LogKey, SectionKeys, SyslogKey, TopKey},
-    settings::{ControlSocket, Settings},
+    settings::{ControlSocket, Loopback, NoLoopback, Settings},
     words::did_you_mean,
 };
 use crate::log::{Facility, Format, LogSettings, Syslog, SyslogAddress};
@@ -158,6 +158,7 @@ impl<'a> Lower<'a> {
                 ControlSocket::At(std::ffi::OsStr::from_bytes(&it).into())
             }),
         };
+        let metrics_listen = doc.metrics_listen.as_ref().and_then(|it| self.loopback(it));
         let level = self.level_or(&doc.log.level, LogKey::Level);
         let mut levels = BTreeMap::new();
         for (name, value) in &doc.log.levels {
@@ -186,7 +187,24 @@ impl<'a> Lower<'a> {
         );
         let syslog = doc.log.syslog.as_ref().and_then(|it| self.syslog(it, level));
         let log = LogSettings { level, levels, format, syslog, governed: None };
-        Settings { state_dir, control_socket, log }
+        Settings { state_dir, control_socket, metrics_listen, log }
+    }
+
+    /// Whoever can reach it reads the Watches' paths: nobody from elsewhere is to.
+    fn loopback(&mut self, spot: &Spot<String>) -> Option<Loopback> {
+        let fault = match spot.value.parse() {
+            Ok(address) => return Some(address),
+            Err(fault) => fault,
+        };
+        let hint = match fault {
+            NoLoopback::Reachable => {
+                "write \"127.0.0.1:9469\"; a proxy there may let others in, with a password"
+            }
+            NoLoopback::Other => "write \"127.0.0.1:9469\" or \"[::1]:9469\"",
+        };
+        let message = format!("`{}` {fault}", path::shown(spot.value.as_bytes()));
+        self.report(Diagnostic::error(&spot.place, message).hint(hint));
+        None
     }
 
     fn syslog(&mut self, doc: &DocSyslog, level: Level) -> Option<Syslog> {

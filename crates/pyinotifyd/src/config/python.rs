@@ -219,6 +219,7 @@ impl<'a> Reader<'a> {
             shutdown_timeout: self.duration(&top, "shutdown_timeout"),
             state_dir: None,
             control_socket: None,
+            metrics_listen: None,
             logname: self.text(&top, "logname"),
             log: DocLog::default(),
             slots: Some(slots),

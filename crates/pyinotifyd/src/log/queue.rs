@@ -11,7 +11,10 @@ use std::{
     mem,
     os::unix::net::UnixDatagram,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -57,6 +60,8 @@ struct Shared {
     emptied: Condvar,
     /// The most bytes that wait.
     bound: usize,
+    /// Lines that were dropped since the start, here or because standard error did not take them.
+    dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +117,7 @@ impl Queue {
             filled: Condvar::new(),
             emptied: Condvar::new(),
             bound,
+            dropped: AtomicU64::new(0),
         });
         let writer = Writer {
             stderr,
@@ -132,6 +138,7 @@ impl Queue {
         let mut state = self.shared.lock();
         if state.batch.bytes.len() + line.len() > self.shared.bound {
             state.dropped += 1;
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         state.batch.push(to, line);
@@ -139,6 +146,11 @@ impl Queue {
             drop(state);
             self.shared.filled.notify_one();
         }
+    }
+
+    /// How many lines were dropped since the start.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Lines for syslog go there from now on.
@@ -210,7 +222,9 @@ impl Shared {
             let dropped = mem::take(&mut state.dropped);
             writer.route(state.syslog.as_ref());
             drop(state);
+            let before = writer.lost;
             writer.write(&batch);
+            self.dropped.fetch_add(writer.lost - before, Ordering::Relaxed);
             batch.clear();
             writer.tell(dropped);
             self.rest();
@@ -363,6 +377,7 @@ mod tests {
             text
         });
         assert!(queue.flush(LONG));
+        let counted = queue.dropped();
         drop(queue);
         let text = reading.join().unwrap();
         let mut dropped = 0;
@@ -371,12 +386,13 @@ mod tests {
             match line.split_once(" - WARNING - ") {
                 Some((_, told)) => {
                     let (count, _) = told.split_once(" lines of the log were dropped").unwrap();
-                    dropped += count.parse::<usize>().unwrap();
+                    dropped += count.parse::<u64>().unwrap();
                 }
-                None => written += usize::from(line == "0123456789 0123456789 0123456789"),
+                None => written += u64::from(line == "0123456789 0123456789 0123456789"),
             }
         }
         assert!(dropped > 9000, "{dropped}");
+        assert_eq!(counted, dropped);
         assert_eq!(written + dropped, 10_000);
     }
 

@@ -169,10 +169,7 @@ impl Loop {
             Request::Explain { path, event, is_dir, json } => {
                 self.explain(&path, &event, is_dir, json)
             }
-            Request::Metrics => {
-                let said = "this daemon has no metrics";
-                Err(Refused::new(Code::BadRequest, said))
-            }
+            Request::Metrics => return self.answer_metrics(answer),
         };
         answer.send(reply.unwrap_or_else(Reply::Refused));
     }
@@ -301,7 +298,7 @@ impl Loop {
     }
 
     /// What has been read and not handled, in bytes, and how old the oldest of it is.
-    fn backlog(&self) -> (usize, Duration) {
+    pub(super) fn backlog(&self) -> (usize, Duration) {
         let (waiting, since) = self.kernel.backlog();
         let here = self.records.len() - self.handed;
         let oldest = if here > 0 { self.records_since } else { since };

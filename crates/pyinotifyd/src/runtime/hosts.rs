@@ -129,6 +129,7 @@ impl Loop {
                 if !again {
                     self.loading.reloads = Reloads::Idle;
                 }
+                self.measuring.reloads.add(fresh.is_some());
                 if let Some(fresh) = fresh {
                     self.loading.backoff = BACKOFF.0;
                     self.adopt(fresh, true);
@@ -178,6 +179,7 @@ impl Loop {
     /// Puts a configuration in force.
     fn adopt(&mut self, fresh: Fresh, is_new: bool) {
         log::reconfigure(fresh.log);
+        self.measuring.serve(fresh.metrics);
         if let Some(host) = fresh.host {
             self.description = Some(host.description.clone());
             if let Err(error) = self.actions.hosted.attach(host) {

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::starts;
 
 /// How long a line may take. Nothing that works comes near it.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a configuration begins with here: lines of one task stand alone, so that a hundred
 /// thousand of them are read in a second; and `sync` is what [`Daemon::sync`] waits for.

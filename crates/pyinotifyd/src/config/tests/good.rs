@@ -202,6 +202,16 @@ fn a_user_without_an_entry_needs_a_group() {
 }
 
 #[test]
+fn metrics_are_served_on_this_machine_if_at_all() {
+    let listen = |text: &str| loaded(&format!("{text}\n{}", scheduler("log = 'x'"))).settings;
+    assert_eq!(listen("").metrics_listen, None);
+    for address in ["127.0.0.1:9469", "127.1.2.3:0", "[::1]:9469"] {
+        let settings = listen(&format!("metrics_listen = '{address}'"));
+        assert_eq!(settings.metrics_listen.unwrap().address(), address.parse().unwrap());
+    }
+}
+
+#[test]
 fn the_state_directory_of_the_service_is_the_default() {
     let mut machine = machine();
     machine.state_directory = Some("/var/lib/x".into());

@@ -259,6 +259,9 @@ fn the_program() {
             [
                 "state_dir = 'x'",
                 "state_dir = '/w/state'",
+                "metrics_listen = '0.0.0.0:9469'",
+                "metrics_listen = 'localhost:9469'",
+                "metrics_listen = 9469",
                 "slots = 0",
                 "log.level = 'loud'",
                 "log.levels.y = 'info'",

@@ -1,0 +1,185 @@
+//! As much of HTTP/1.1 as a page needs: a request without a body, an answer with its length, and
+//! the end of the connection.
+
+use std::fmt::Write;
+
+/// The longest head of a request, in bytes.
+pub(super) const LONGEST: usize = 8 * 1024;
+
+/// The most fields that it may have.
+const FIELDS: usize = 64;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// What of it is to be had.
+    pub(super) target: Result<Target, Refusal>,
+    /// Whether only the answer's head is wanted.
+    pub(super) is_head: bool,
+}
+
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `/metrics`.
+    Metrics,
+    /// `/`.
+    Index,
+}
+
+/// Why there is no page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It is no request, or breaks off.
+    Malformed,
+    /// There is nothing else here.
+    NotFound,
+    /// Nothing here can be changed.
+    NotAllowed,
+    /// It did not come in time.
+    TooSlow,
+    /// Its head is longer than anybody's.
+    TooLarge,
+    /// The daemon stops, or has no time.
+    Busy,
+}
+
+impl From<Refusal> for Request {
+    fn from(refusal: Refusal) -> Self {
+        Self { target: Err(refusal), is_head: false }
+    }
+}
+
+/// Understands what has come of a request so far; `None`: there is more to come.
+pub(super) fn understand(head: &[u8]) -> Option<Request> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(_)) => (),
+        Ok(httparse::Status::Partial) if head.len() < LONGEST => return None,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Some(Refusal::TooLarge.into());
+        }
+        Err(_) => return Some(Refusal::Malformed.into()),
+    }
+    let path = request.path.unwrap_or_default().split('?').next();
+    let target = match path {
+        Some("/metrics") => Ok(Target::Metrics),
+        Some("/") => Ok(Target::Index),
+        Some(_) | None => Err(Refusal::NotFound),
+    };
+    Some(match request.method {
+        Some("GET") => Request { target, is_head: false },
+        Some("HEAD") => Request { target, is_head: true },
+        Some(_) | None => target.err().unwrap_or(Refusal::NotAllowed).into(),
+    })
+}
+
+/// An answer: what is in it, in the words of HTTP, and the text.
+pub(super) fn found(content_type: &str, text: &str) -> Answer {
+    answer("200 OK", content_type, text)
+}
+
+/// The answer to what is refused.
+pub(super) fn refused(refusal: Refusal) -> Answer {
+    let (status, text) = match refusal {
+        Refusal::Malformed => ("400 Bad Request", "this is no request of HTTP/1\n"),
+        Refusal::NotFound => ("404 Not Found", "the metrics are at /metrics\n"),
+        Refusal::NotAllowed => {
+            ("405 Method Not Allowed\r\nAllow: GET, HEAD", "only GET and HEAD are allowed\n")
+        }
+        Refusal::TooSlow => ("408 Request Timeout", "the request did not come in time\n"),
+        Refusal::TooLarge => ("431 Request Header Fields Too Large", "the request is too large\n"),
+        Refusal::Busy => ("503 Service Unavailable", "the daemon stops, or has no time\n"),
+    };
+    answer(status, "text/plain; charset=utf-8", text)
+}
+
+/// An answer, with the length of its head.
+pub(super) struct Answer {
+    text: String,
+    head: usize,
+}
+
+impl Answer {
+    /// What is sent of it.
+    pub(super) fn bytes(&self, is_head: bool) -> &[u8] {
+        let bytes = self.text.as_bytes();
+        if is_head { &bytes[..self.head] } else { bytes }
+    }
+}
+
+fn answer(status: &str, content_type: &str, body: &str) -> Answer {
+    let mut text = String::with_capacity(body.len() + 256);
+    write!(
+        text,
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    )
+    .expect("text takes all");
+    let head = text.len();
+    text.push_str(body);
+    Answer { text, head }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn target(head: &str) -> Result<Target, Refusal> {
+        understand(head.as_bytes()).unwrap().target
+    }
+
+    #[test]
+    fn there_are_two_pages() {
+        assert_eq!(target("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Ok(Target::Metrics));
+        assert_eq!(target("GET /metrics?x=/ HTTP/1.0\n\n"), Ok(Target::Metrics));
+        assert_eq!(target("GET / HTTP/1.1\r\n\r\nGET /x HTTP/1.1\r\n\r\n"), Ok(Target::Index));
+        for path in ["/metrics/", "/x", "//metrics", "/%6detrics", "http://x/metrics", "*"] {
+            assert_eq!(target(&format!("GET {path} HTTP/1.1\r\n\r\n")), Err(Refusal::NotFound));
+        }
+        let head = understand(b"HEAD /metrics HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(head, Request { target: Ok(Target::Metrics), is_head: true });
+    }
+
+    #[test]
+    fn what_is_no_question_is_refused() {
+        assert_eq!(target("POST /metrics HTTP/1.1\r\n\r\n"), Err(Refusal::NotAllowed));
+        assert_eq!(target("get / HTTP/1.1\r\n\r\n"), Err(Refusal::NotAllowed));
+        assert_eq!(target("POST /x HTTP/1.1\r\n\r\n"), Err(Refusal::NotFound));
+        for text in ["\0", "GET /\r\n", "GET / HTTP/2\r\n\r\n", "\x16\x03\x01\x02\x00\x01"] {
+            assert_eq!(target(text), Err(Refusal::Malformed), "{text:?}");
+        }
+        let many = "a: b\r\n".repeat(FIELDS + 1);
+        assert_eq!(target(&format!("GET / HTTP/1.1\r\n{many}\r\n")), Err(Refusal::TooLarge));
+        let long = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(LONGEST));
+        assert_eq!(target(&long[..LONGEST]), Err(Refusal::TooLarge));
+        assert_eq!(understand(&long.as_bytes()[..LONGEST - 1]), None);
+    }
+
+    #[test]
+    fn to_head_the_same_is_answered_without_the_text() {
+        let answer = found("text/x", "text");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\
+                    Connection: close\r\n\r\n";
+        assert_eq!(answer.bytes(true), head.as_bytes());
+        assert_eq!(answer.bytes(false), format!("{head}text").as_bytes());
+        let refused = refused(Refusal::NotAllowed);
+        let text = str::from_utf8(refused.bytes(true)).unwrap();
+        assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n"));
+    }
+
+    proptest! {
+        /// What has been said to be whole or wrong stays so, and before the limit all is decided.
+        #[test]
+        fn any_bytes_are_understood(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let first = (0..=bytes.len()).find_map(|end| understand(&bytes[..end]));
+            prop_assert_eq!(understand(&bytes), first);
+            bytes.resize(LONGEST, b'x');
+            prop_assert!(understand(&bytes).is_some());
+        }
+    }
+}
