@@ -1,8 +1,8 @@
 //! Tasks in Python that do nothing, beside those of the original: the same config.py, the same
 //! load, one after the other in one run.
 //!
-//! The original is a program like any other here: it is installed from PyPI, into an environment of
-//! its own below `target`, and only run. CPU is that of all threads of a program and of the
+//! The original is a program like any other here: it is installed by pip, into an environment of its
+//! own below `target`, and only run. CPU is that of all threads of a program and of the
 //! processes below it, so that of the host counts.
 
 use std::{
@@ -20,7 +20,7 @@ use super::{Bench, Figure, daemon};
 
 type Figures = Result<Vec<Figure>, String>;
 
-/// What the figures are held against, as PyPI names it.
+/// What the figures are held against, as pip names it.
 const ORIGINAL: &str = "pyinotifyd==0.0.9";
 
 /// How long a program may take to start, or to do all that it has to.
@@ -112,12 +112,10 @@ impl Running {
             Generation::First => ("FIRST =", "SECOND ="),
             Generation::Second => ("SECOND =", "FIRST ="),
         };
-        let config: String = CONFIG
-            .lines()
-            .filter(|line| !line.starts_with(other))
-            .map(|line| format!("{}\n", line.replace(used, "asked =")))
-            .collect();
-        let config = config
+        let lines = CONFIG.lines().filter(|line| !line.starts_with(other));
+        let lines: Vec<String> = lines.map(|line| line.replace(used, "asked =")).collect();
+        let config = lines
+            .join("\n")
             .replace("ROOT", &root.display().to_string())
             .replace("TOLD", &socket.display().to_string())
             .replace("LEVEL", level);
