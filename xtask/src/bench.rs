@@ -7,6 +7,7 @@
 //! To add a case: a function that measures, and a line in [`CASES`].
 
 mod daemon;
+mod python;
 
 use std::{path::PathBuf, process::Command};
 
@@ -20,7 +21,7 @@ struct Case {
     measure: fn(&Bench) -> Result<Vec<Figure>, String>,
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 14] = [
     Case {
         name: "drain",
         about: "a full queue of events that match a Watch and its map, and no scheduler takes",
@@ -55,6 +56,16 @@ const CASES: [Case; 12] = [
         name: "durable",
         about: "tasks, and the latency of a program, with `state_dir` and without",
         measure: |bench| daemon::durable(bench, bench.size(5_000, 500), bench.size(300, 20)),
+    },
+    Case {
+        name: "python",
+        about: "tasks in Python that do nothing, beside the original's",
+        measure: |bench| python::tasks(bench, bench.size(10_000, 500), bench.size(1_000, 50)),
+    },
+    Case {
+        name: "python-faults",
+        about: "the latency of a program while Python blocks, aborts, leaks; beside one that is calm",
+        measure: |bench| python::faults(bench, bench.size(300, 30)),
     },
     Case {
         name: "pending",
@@ -162,11 +173,10 @@ pub(crate) fn run(args: &[&str]) -> Outcome {
     }
     let packages = ["--package", "limits", "--package", "pyinotifyd"];
     run_command(cargo(&["build", "--release", "--quiet"]).args(packages))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
     let bench = Bench {
         quick,
-        limits: target.join("release/limits"),
-        program: target.join("release/pyinotifyd"),
+        limits: target().join("release/limits"),
+        program: target().join("release/pyinotifyd"),
     };
     for case in CASES.iter().filter(|it| names.is_empty() || names.contains(&it.name)) {
         println!("{}: {}", case.name, case.about);
@@ -176,6 +186,11 @@ pub(crate) fn run(args: &[&str]) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from)
 }
 
 /// A figure, and its ratio to its limit.

@@ -332,19 +332,26 @@ impl Loop {
         if answered {
             self.kernel.rest();
         }
-        if self.handed == self.records.len() {
-            self.handed = 0;
-            let taken = self.kernel.take_records(&mut self.records);
-            self.records_since = taken.since;
-            if let Some(since) = taken.lost_since {
-                self.handle(Input::Lost(since));
-            }
-            if taken.bytes == 0 {
-                return false;
-            }
+        if self.handed == self.records.len() && !self.take_records() {
+            return false;
         }
         self.hand_over();
-        true
+        // Once more, as nearly always nothing has come: that needs no turn of its own.
+        self.handed < self.records.len()
+            || !self.engine.wants_records()
+            || self.over
+            || self.take_records()
+    }
+
+    /// Swaps in the records that have been read, if there are any.
+    fn take_records(&mut self) -> bool {
+        self.handed = 0;
+        let taken = self.kernel.take_records(&mut self.records);
+        self.records_since = taken.since;
+        if let Some(since) = taken.lost_since {
+            self.handle(Input::Lost(since));
+        }
+        taken.bytes > 0
     }
 
     fn hand_over(&mut self) {

@@ -48,14 +48,15 @@ impl Daemon {
         config: &str,
         fill: impl FnOnce(&Path) -> Result<(), String>,
     ) -> Result<Self, String> {
-        Self::start_in(&env::temp_dir(), bench, config, fill)
+        Self::start_in(&env::temp_dir(), bench, ("config.toml", config), fill)
     }
 
-    /// The same with its folder in there; `STATE` stands for a directory beside `ROOT`.
+    /// The same with its folder in there, and a name for the config; `STATE` stands for a directory
+    /// beside `ROOT`.
     fn start_in(
         place: &Path,
         bench: &Bench,
-        config: &str,
+        (name, config): (&str, &str),
         fill: impl FnOnce(&Path) -> Result<(), String>,
     ) -> Result<Self, String> {
         let folder = said(tempfile::tempdir_in(place))?;
@@ -66,7 +67,7 @@ impl Daemon {
             .replace("ROOT", &root.display().to_string())
             .replace("STATE", &folder.path().join("state").display().to_string())
             .replace("LIMITS", &bench.limits.display().to_string());
-        let config_file = folder.path().join("config.toml");
+        let config_file = folder.path().join(name);
         said(fs::write(&config_file, config))?;
         let mut child = said(
             Command::new(&bench.program)
@@ -133,12 +134,7 @@ impl Daemon {
 
     /// CPU of its threads by now.
     fn cpu(&self) -> Result<Duration, String> {
-        let mut nanos = 0;
-        for task in said(fs::read_dir(self.proc("task")))? {
-            let stat = fs::read_to_string(said(task)?.path().join("schedstat")).unwrap_or_default();
-            nanos += stat.split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
-        }
-        Ok(Duration::from_nanos(nanos))
+        cpu_of(self.child.id())
     }
 
     /// CPU of the commands that have ended, in ticks of 10 ms.
@@ -175,6 +171,16 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU of a process's threads by now.
+pub(super) fn cpu_of(pid: u32) -> Result<Duration, String> {
+    let mut nanos = 0;
+    for task in said(fs::read_dir(format!("/proc/{pid}/task")))? {
+        let stat = fs::read_to_string(said(task)?.path().join("schedstat")).unwrap_or_default();
+        nanos += stat.split(' ').next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// One scheduler that takes nothing of what the load makes, one that tells of the last file.
@@ -324,14 +330,42 @@ fn latencies(bench: &Bench, place: &Path, keys: &str, count: u64) -> Result<[f64
     let stamps = said(tempfile::NamedTempFile::new())?;
     let config = format!("{keys}{}", PROGRAMS.replace("WORD", "__stamp"));
     let config = config.replace("STAMPS", &stamps.path().display().to_string());
-    let daemon = Daemon::start_in(place, bench, &config, |_| Ok(()))?;
+    let daemon = Daemon::start_in(place, bench, ("config.toml", &config), |_| Ok(()))?;
+    stamped(&daemon, stamps.path(), count, |_| Ok(()))
+}
+
+/// The same with a config.py, which watches a directory `bad` for Python: that gets a file now and
+/// then.
+pub(super) fn latencies_beside(
+    bench: &Bench,
+    config: &str,
+    count: u64,
+) -> Result<[f64; 2], String> {
+    let stamps = said(tempfile::NamedTempFile::new())?;
+    let config = config.replace("STAMPS", &stamps.path().display().to_string());
+    let bad = |root: &Path| said(fs::create_dir(root.join("bad")));
+    let daemon = Daemon::start_in(&env::temp_dir(), bench, ("config.py", &config), bad)?;
+    stamped(&daemon, stamps.path(), count, |number| match number % 10 {
+        0 => said(File::create(daemon.root().join("bad").join(number.to_string())).map(drop)),
+        _ => Ok(()),
+    })
+}
+
+/// What programs stamp that are started one after another; something else happens before each.
+fn stamped(
+    daemon: &Daemon,
+    stamps: &Path,
+    count: u64,
+    before: impl Fn(u64) -> Result<(), String>,
+) -> Result<[f64; 2], String> {
     let mut times = Vec::new();
-    for _ in 0..count {
+    for number in 0..count {
+        before(number)?;
         let file = said(File::create(daemon.root().join("file")))?;
         let closed = clock_gettime(ClockId::Monotonic);
         drop(file);
-        daemon.wait("done for", 1)?;
-        let bytes = said(fs::read(stamps.path()))?;
+        daemon.wait("root/file after", 1)?;
+        let bytes = said(fs::read(stamps))?;
         let last = bytes.last_chunk::<8>().ok_or("no program has run")?;
         let nanos = u32::try_from(closed.tv_nsec).expect("less than a second");
         let closed = Duration::new(closed.tv_sec.unsigned_abs(), nanos);
@@ -405,7 +439,7 @@ path = "ROOT"
 event_map = { IN_CLOSE_WRITE = "job" }
 "#;
     let config = format!("{keys}{}", config.replace("SLOTS", &slots.to_string()));
-    let daemon = Daemon::start_in(place, bench, &config, |_| Ok(()))?;
+    let daemon = Daemon::start_in(place, bench, ("config.toml", &config), |_| Ok(()))?;
     let before = daemon.cpu()?;
     daemon.signal(Signal::STOP)?;
     for number in 0..count {

@@ -7,9 +7,7 @@ import sys
 import traceback
 
 from . import _describe
-
-#: The module that config.py is.
-NAME = "__pyinotifyd_config__"
+from ._objects import NAME
 
 
 def _internal(entry):

@@ -33,17 +33,22 @@ class Frames:
     def messages(self, data):
         """The messages of all frames that are complete with this data, in order."""
         rest = self._rest
-        rest += data
+        if rest:
+            rest += data
+            data = rest
         at, messages = 0, []
-        while len(rest) - at >= 4:
-            size, = struct.unpack_from("<I", rest, at)
+        while len(data) - at >= 4:
+            size = int.from_bytes(data[at:at + 4], "little")
             if size > LIMIT:
                 raise Broken(f"a frame of {size} bytes, {LIMIT} are the limit")
-            if len(rest) - at - 4 < size:
+            if len(data) - at - 4 < size:
                 break
-            messages += self._frame(rest[at + 4:at + 4 + size])
+            messages += self._frame(data[at + 4:at + 4 + size])
             at += 4 + size
-        del rest[:at]
+        if data is rest:
+            del rest[:at]
+        else:
+            rest += data[at:]
         return messages
 
     def _frame(self, data):
@@ -80,6 +85,8 @@ class Link:
         #: A flush may log, by way of user code that JSON calls; so this one is re-entrant.
         self._lock = threading.RLock()
         self._waiting = []
+        #: What is received. A new one each time would cost the kernel as much as all the rest does.
+        self._view = memoryview(bytearray(1 << 18))
         #: Keeps a message for the next flush. It is to be a fresh list of plain data, or the number
         #: of a run that is done: there are many of those, and all in a row are one message.
         self.post = self._waiting.append
@@ -176,10 +183,10 @@ class Link:
             self._lost = 0
         return b"".join(_frames(_joined(messages)))
 
-    def receive(self, size=1 << 18):
+    def receive(self):
         """What has come; empty once the daemon has closed its end, `None` if there is nothing."""
         try:
-            return self._socket.recv(size)
+            return bytes(self._view[:self._socket.recv_into(self._view)])
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:

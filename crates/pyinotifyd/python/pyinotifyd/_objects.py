@@ -1,7 +1,9 @@
 """What all objects of a config.py have in common: a place in the file, and a change is noticed."""
 
-import difflib
 import sys
+
+#: The module that config.py is.
+NAME = "__pyinotifyd_config__"
 
 #: All schedulers and file managers, in the order in which they were made.
 made = []
@@ -33,6 +35,7 @@ def refuse_unknown(owner, given, known):
     """Says which keyword argument does not exist, and which was meant."""
     for name in given:
         if name not in known:
+            import difflib
             near = difflib.get_close_matches(name, known, 1)
             meant = f". Did you mean: '{near[0]}'?" if near else ""
             raise TypeError(f"{type(owner).__name__}() got an unexpected keyword argument '{name}'{meant}")

@@ -70,6 +70,8 @@ pub(crate) struct Hosted {
     calls: BTreeMap<RunId, Call>,
     hosts: u64,
     next_call: u64,
+    /// [`MATCHING`], but in a test.
+    matching: Duration,
 }
 
 /// What a host is to do.
@@ -142,6 +144,7 @@ impl Hosted {
             calls: BTreeMap::new(),
             hosts: 0,
             next_call: 0,
+            matching: MATCHING,
         }
     }
 
@@ -218,9 +221,9 @@ impl Hosted {
             }
             Work::Match(question) => {
                 host.outbox.ask(&question);
-                let (id, inbox) = (host.id, self.inbox.clone());
+                let (id, inbox, matching) = (host.id, self.inbox.clone(), self.matching);
                 let deadline = tokio::spawn(async move {
-                    tokio::time::sleep(MATCHING).await;
+                    tokio::time::sleep(matching).await;
                     // If the loop has ended, nobody needs it.
                     let _ = inbox.send((id, Heard::Overdue(run))).await;
                 });
@@ -254,8 +257,10 @@ impl Hosted {
         if self.runs.get(&run).is_some_and(|it| it.question.is_some())
             && self.take(host, run).is_some()
         {
-            let text =
-                format!("Python has not said within {} s what its rules match", MATCHING.as_secs());
+            let text = format!(
+                "Python has not said within {} s what its rules match",
+                self.matching.as_secs()
+            );
             self.tell(run, Outcome::Failed(text));
         }
     }
@@ -401,4 +406,93 @@ impl Hosted {
 pub(crate) fn task_id(text: Option<&str>) -> TaskId {
     let digits: String = text.unwrap_or_default().chars().filter(|it| *it != '-').collect();
     TaskId(u128::from_str_radix(&digits, 16).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use pyinotifyd_core::{
+        filerule::{FileAction, FileRule, Matching},
+        plan::{Action, Plan, Scheduler},
+    };
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::*;
+    use crate::action::command::tests::{run_of, scheduler};
+
+    /// Hosts, with one that never answers.
+    fn mute() -> (Hosted, UnboundedReceiver<(RunId, Outcome)>) {
+        let (done, ended) = mpsc::unbounded_channel();
+        let mut hosted = Hosted::new(done);
+        hosted.attach(Connected::mute()).unwrap();
+        (hosted, ended)
+    }
+
+    fn question(run: u64) -> Question {
+        let rule = FileRule {
+            action: FileAction::Delete,
+            matching: Matching::Python { src_re: "(?i)^/ä".into(), dst_re: None },
+            auto_create: false,
+            overwrite: false,
+            rec: false,
+            filemode: None,
+            dirmode: None,
+            user: None,
+            group: None,
+        };
+        let scheduler = Scheduler { action: Action::Rules(vec![rule]), ..scheduler(None) };
+        let plan = Plan {
+            watches: Vec::new(),
+            schedulers: vec![scheduler],
+            shutdown_timeout: Duration::ZERO,
+            slots: NonZeroUsize::MIN,
+            logname: "daemon".into(),
+        };
+        Question { run: run_of(run, &[b"/\xc3\xa4"]), plan: plan.into() }
+    }
+
+    async fn overdue(hosted: &mut Hosted) -> RunId {
+        loop {
+            if let (host, Heard::Overdue(run)) = hosted.hear().await {
+                hosted.overdue(host, run);
+                return run;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_fails_if_python_does_not_say_in_time_what_its_rules_match() {
+        let (mut hosted, mut ended) = mute();
+        hosted.matching = Duration::ZERO;
+        hosted.ask(question(1));
+        assert_eq!(overdue(&mut hosted).await, RunId(1));
+        let (run, outcome) = ended.try_recv().unwrap();
+        let Outcome::Failed(text) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(
+            (run, &*text),
+            (RunId(1), "Python has not said within 0 s what its rules match")
+        );
+        // What is said too late is about nothing any more.
+        let host = hosted.current().unwrap().id;
+        assert!(hosted.matched(host, RunId(1), Ok(vec![vec![None]])).is_none());
+        assert!(ended.try_recv().is_err() && hosted.runs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_limit_ends_with_what_it_is_for() {
+        let (mut hosted, mut ended) = mute();
+        assert_eq!(hosted.matching, Duration::from_secs(30));
+        hosted.matching = Duration::ZERO;
+        // Answered before it is looked at, which is no end.
+        hosted.ask(question(1));
+        let host = hosted.current().unwrap().id;
+        assert!(hosted.matched(host, RunId(1), Ok(vec![vec![None]])).is_some());
+        hosted.overdue(host, RunId(1));
+        assert!(ended.try_recv().is_err());
+        // The deadline of the one is not that of the other.
+        hosted.ask(question(2));
+        assert_eq!(overdue(&mut hosted).await, RunId(2));
+        assert_eq!(ended.try_recv().unwrap().0, RunId(2));
+    }
 }

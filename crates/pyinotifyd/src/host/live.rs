@@ -5,7 +5,9 @@
 //! that a host that chatters is held up by its own socket.
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -20,7 +22,7 @@ use pyinotifyd_core::{
     task::{RunId, RunTask},
 };
 use tokio::{
-    net::UnixStream,
+    io::{Interest, unix::AsyncFd},
     sync::{Notify, mpsc},
     task::JoinHandle,
     time::Instant,
@@ -35,8 +37,9 @@ use crate::json::Value;
 /// With more waiting for it than this, a host gets no records of the log.
 const LOG_BACKLOG: usize = 8 << 20;
 
-/// So long after a frame with runs comes the next one with them, at the soonest. One alone goes at
-/// once; of a stream of them, each would cost both processes a wake-up that costs more than the run.
+/// So long after a frame with runs comes the next one with them, at the soonest, while the host has
+/// some. What comes when it has none goes at once, so that who waits for the end of each has it
+/// soon; of a stream, each would cost both processes a wake-up that costs more than the run.
 const PACE: Duration = Duration::from_millis(1);
 
 /// A host that has tasks and has said nothing for so long is asked whether it is alive, and given
@@ -88,9 +91,10 @@ impl Live {
     pub(crate) fn new(id: HostId, host: Connected, inbox: Inbox) -> io::Result<Self> {
         let Connected { process, link, decoder, said, description, .. } = host;
         link.set_nonblocking(true)?;
-        let link = UnixStream::from_std(link)?;
+        let link = watched(link, Interest::READABLE)?;
         let outbox = Arc::new(Outbox::default());
-        let server = Server { id, link, decoder, outbox: Arc::clone(&outbox), inbox };
+        let writing = Writing::default();
+        let server = Server { id, link, writing, decoder, outbox: Arc::clone(&outbox), inbox };
         let serve = tokio::spawn(server.serve(said));
         Ok(Self { id, outbox, description, since: Instant::now(), process, killed: false, serve })
     }
@@ -127,7 +131,8 @@ impl Live {
 pub(crate) struct Outbox {
     frames: Mutex<Frames>,
     wake: Notify,
-    /// Whether something is among it that does not wait for its pace.
+    /// Whether something is among it that does not wait for its pace: a question, or a run for a
+    /// host that had none.
     hurries: AtomicBool,
     /// How many runs are with the host.
     active: AtomicUsize,
@@ -140,26 +145,32 @@ impl Outbox {
 
     /// Says something.
     pub(crate) fn say(&self, message: &ToHost<'_>) {
-        self.frames().push(message);
-        self.hurries.store(true, Ordering::Relaxed);
-        self.wake.notify_one();
+        self.add(self.frames(), true, |it| it.push(message));
     }
 
-    /// Adds what can wait for its pace.
-    fn add(&self, mut frames: MutexGuard<'_, Frames>, push: impl FnOnce(&mut Frames)) {
+    /// Adds something, which goes at once if it `hurries`, else at its pace.
+    fn add(
+        &self,
+        mut frames: MutexGuard<'_, Frames>,
+        hurries: bool,
+        push: impl FnOnce(&mut Frames),
+    ) {
         // What is there already has woken whom it concerns.
         let is_first = frames.is_empty();
         push(&mut frames);
+        if hurries {
+            self.hurries.store(true, Ordering::Relaxed);
+        }
         drop(frames);
-        if is_first {
+        if is_first || hurries {
             self.wake.notify_one();
         }
     }
 
     /// Has a job run.
     pub(crate) fn run(&self, run: RunId, job: u64, task: &RunTask) {
-        self.active.fetch_add(1, Ordering::Relaxed);
-        self.add(self.frames(), |it| it.push_run(run, job, task));
+        let is_alone = self.active.fetch_add(1, Ordering::Relaxed) == 0;
+        self.add(self.frames(), is_alone, |it| it.push_run(run, job, task));
     }
 
     /// Asks what the rules of a run match.
@@ -191,7 +202,7 @@ impl Outbox {
             return false;
         }
         let message = ToHost::Log(level, logname, message, at.as_secs_f64(), task);
-        self.add(frames, |it| it.push(&message));
+        self.add(frames, false, |it| it.push(&message));
         true
     }
 
@@ -204,10 +215,69 @@ impl Outbox {
 
 struct Server {
     id: HostId,
-    link: UnixStream,
+    /// Watched for what there is to read. That it can be written to is said of a socket each time
+    /// the other side has read, so that is only asked when it could not be.
+    link: AsyncFd<UnixStream>,
+    writing: Writing,
     decoder: Decoder,
     outbox: Arc<Outbox>,
     inbox: Inbox,
+}
+
+/// What is being written.
+#[derive(Default)]
+struct Writing {
+    bytes: Vec<u8>,
+    /// How many of them have been taken.
+    at: usize,
+    /// Watched for room, while there is none.
+    full: Option<AsyncFd<UnixStream>>,
+}
+
+impl Writing {
+    fn is_done(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Writes what the link takes.
+    ///
+    /// # Errors
+    ///
+    /// It is full, and cannot be watched.
+    fn go_on(&mut self, link: &UnixStream) -> io::Result<()> {
+        let mut writer = link;
+        while !self.is_done() {
+            match writer.write(&self.bytes[self.at..]) {
+                Ok(wrote) => self.at += wrote,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.full = Some(watched(link.try_clone()?, Interest::WRITABLE)?);
+                    return Ok(());
+                }
+                // What it still had to say is read, then its end is met.
+                Err(_) => self.at = self.bytes.len(),
+            }
+        }
+        self.full = None;
+        Ok(())
+    }
+
+    /// Returns when there is room again.
+    async fn room(&self) {
+        match &self.full {
+            // An error shows when it is written to.
+            Some(full) => drop(full.writable().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe; the descriptor is the socket's own, and open as long as it"
+)]
+fn watched(link: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
+    AsyncFd::with_interest(link, interest)
 }
 
 /// What a [`Server`] knows of how lively its host is.
@@ -242,7 +312,6 @@ impl Server {
 
     /// Until the host closes its end. The error is what it did wrong; `None`: nobody listens.
     async fn converse(&mut self) -> Result<(), Option<String>> {
-        let mut writing: (Vec<u8>, usize) = (Vec::new(), 0);
         // When the last frame went, and until when the next one is held back.
         let (mut sent, mut held) = (None::<Instant>, None::<Instant>);
         let mut buffer = vec![0; 64 << 10];
@@ -266,18 +335,25 @@ impl Server {
                     None => std::future::pending().await,
                 }
             };
-            let has_written = writing.1 == writing.0.len();
+            let has_written = self.writing.is_done();
             tokio::select! {
                 ready = self.link.readable() => {
-                    let _ = ready;
-                    match self.link.try_read(&mut buffer) {
+                    let Ok(mut ready) = ready else { return Ok(()) };
+                    match ready.get_inner().read(&mut buffer) {
                         Ok(0) => return Ok(()),
                         Ok(read) => {
+                            // That was all, and more makes it ready again.
+                            if read < buffer.len() {
+                                ready.clear_ready();
+                            }
                             self.decoder.push(&buffer[..read]);
                             self.decode().await?;
                             pulse = self.beat();
                         }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            ready.clear_ready();
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
                         Err(_) => return Ok(()),
                     }
                 }
@@ -287,28 +363,20 @@ impl Server {
                         held = soonest;
                         continue;
                     }
-                    writing = (self.outbox.take(), 0);
+                    self.write()?;
                     (sent, held) = (Some(Instant::now()), None);
                     if matches!(pulse, Pulse::Idle) {
                         pulse = self.beat();
                     }
                 }
                 () = pace, if has_written => {
-                    writing = (self.outbox.take(), 0);
+                    self.write()?;
                     (sent, held) = (Some(Instant::now()), None);
                     if matches!(pulse, Pulse::Idle) {
                         pulse = self.beat();
                     }
                 }
-                ready = self.link.writable(), if !has_written => {
-                    let _ = ready;
-                    match self.link.try_write(&writing.0[writing.1..]) {
-                        Ok(wrote) => writing.1 += wrote,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                        // What it still had to say is read, then its end is met.
-                        Err(_) => writing = (Vec::new(), 0),
-                    }
-                }
+                () = self.writing.room(), if !has_written => self.go_on_writing()?,
                 () = timer => pulse = match pulse {
                     Pulse::Busy(_) if matches!(self.beat(), Pulse::Idle) => Pulse::Idle,
                     Pulse::Busy(_) => {
@@ -323,6 +391,16 @@ impl Server {
                 },
             }
         }
+    }
+
+    /// Writes what is to be said.
+    fn write(&mut self) -> Result<(), Option<String>> {
+        (self.writing.bytes, self.writing.at) = (self.outbox.take(), 0);
+        self.go_on_writing()
+    }
+
+    fn go_on_writing(&mut self) -> Result<(), Option<String>> {
+        self.writing.go_on(self.link.get_ref()).map_err(|error| Some(error.to_string()))
     }
 
     fn beat(&self) -> Pulse {

@@ -25,6 +25,7 @@ modules! {
     "pyinotifyd._logs" = "pyinotifyd/_logs.py",
     "pyinotifyd._objects" = "pyinotifyd/_objects.py",
     "pyinotifyd._runs" = "pyinotifyd/_runs.py",
+    "pyinotifyd._serve" = "pyinotifyd/_serve.py",
     "pyinotifyd._state" = "pyinotifyd/_state.py",
     "pyinotifyd._watchdog" = "pyinotifyd/_watchdog.py",
     "pyinotifyd.filemanager" = "pyinotifyd/filemanager.py",

@@ -89,6 +89,31 @@ impl Connected {
     }
 }
 
+#[cfg(test)]
+impl Connected {
+    /// One that takes what it is told, and says nothing.
+    pub(crate) fn mute() -> Self {
+        let (link, theirs) = UnixStream::pair().expect("there are descriptors");
+        let nothing = std::fs::File::options().write(true).open("/dev/null").expect("it is there");
+        let child = process::spawn(&Spawn {
+            program: c"/bin/cat",
+            argv: &[c"cat"],
+            env: &[],
+            cwd: None,
+            stdio: [theirs.as_fd(), nothing.as_fd(), nothing.as_fd()],
+            report: None,
+        });
+        Self {
+            process: Process(child.expect("there is a cat")),
+            link,
+            decoder: Decoder::default(),
+            said: Vec::new(),
+            description: Value::Null,
+            python: String::new(),
+        }
+    }
+}
+
 /// Its process. Dropped, it is killed.
 #[derive(Debug)]
 pub(super) struct Process(pub(super) Child);

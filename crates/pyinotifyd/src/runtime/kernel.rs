@@ -109,6 +109,8 @@ impl Kernel {
     }
 
     pub(super) fn barrier(&mut self) -> Option<Wd> {
+        // Nothing goes on where it is waited for.
+        self.reader.hurry();
         self.barrier.put(&self.inotify).map(Wd)
     }
 

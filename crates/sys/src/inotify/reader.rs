@@ -5,15 +5,20 @@
 //! The backlog is bounded. At the limit the thread stops reading until it is emptied by
 //! [`Reader::take`]; what the kernel cannot keep meanwhile ends in its own `IN_Q_OVERFLOW`, so
 //! there is one sign of loss and not two.
+//!
+//! Each read of a stream of events would wake this thread and the one that takes them, and that
+//! costs more than all that is done about the event. So of a stream, not each event is read at
+//! once: see [`Pace`].
 
 use std::io;
 use std::mem;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
 use super::{Inotify, LARGEST_RECORD, decode};
@@ -24,6 +29,14 @@ const READ: usize = 256 * 1024;
 
 /// Buffers keep this much for the next burst, or twice the last one.
 const SLACK: usize = 1024 * 1024;
+
+/// So long it takes until one more read may follow at once, and so long the reader rests if none
+/// may. The kernel's queue has room for what comes meanwhile, at any speed that was ever measured.
+const REST: Duration = Duration::from_micros(500);
+
+/// So many reads may follow at once after a quiet time: what one program does to a file, or a
+/// dozen, is read as it comes.
+const AT_ONCE: u32 = 16;
 
 /// The reader thread and its backlog. Dropping it ends the thread.
 #[derive(Debug)]
@@ -57,6 +70,17 @@ struct Shared {
     /// Readable when the reader is to end.
     end: OwnedFd,
     limit: usize,
+    /// Somebody waits for a record.
+    hurried: AtomicBool,
+}
+
+/// When the queue is read: at once, as long as that does not happen too often.
+#[derive(Debug)]
+struct Pace {
+    /// How many reads may follow at once.
+    left: u32,
+    /// Since when there is nothing to be added to that.
+    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +110,7 @@ impl Reader {
             emptied: Condvar::new(),
             end: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             limit: limit.max(8 * 1024),
+            hurried: AtomicBool::new(false),
         });
         let inotify = inotify.clone();
         let thread = thread::Builder::new().name("inotify-reader".into()).spawn({
@@ -118,6 +143,11 @@ impl Reader {
         taken
     }
 
+    /// Has the next records read at once: something waits for one of them.
+    pub fn hurry(&self) {
+        self.shared.hurried.store(true, Ordering::Relaxed);
+    }
+
     /// How many bytes wait for [`Reader::take`], and since when the first of them.
     pub fn backlog(&self) -> (usize, Option<Instant>) {
         let backlog = self.shared.lock();
@@ -143,6 +173,30 @@ fn has_overflow(bytes: &[u8]) -> bool {
     decode(bytes).flatten().any(|it| it.mask & libc::IN_Q_OVERFLOW != 0)
 }
 
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { left: AT_ONCE, since: now }
+    }
+
+    /// The next reads are at once.
+    fn hurry(&mut self) {
+        self.left = AT_ONCE;
+    }
+
+    /// Takes in that there is something to read; `false`: it is better read after a [`REST`].
+    fn goes_on(&mut self, now: Instant) -> bool {
+        let rests = now.saturating_duration_since(self.since).as_nanos() / REST.as_nanos();
+        if rests > 0 {
+            let more = u32::try_from(rests).unwrap_or(AT_ONCE);
+            self.left = self.left.saturating_add(more).min(AT_ONCE);
+            self.since = now;
+        }
+        let goes_on = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        goes_on
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Backlog> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
@@ -161,7 +215,14 @@ impl Shared {
         let mut room = READ.min(self.limit);
         // When the queue was last known to be empty: then nothing had been lost.
         let mut empty = time::tick();
+        let mut pace = Pace::new(Instant::now());
         while self.wait_for_records(inotify)? {
+            if self.hurried.swap(false, Ordering::Relaxed) {
+                pace.hurry();
+            }
+            if !pace.goes_on(Instant::now()) && !self.rest()? {
+                return Ok(());
+            }
             loop {
                 let before = time::tick();
                 let got = match rustix::io::read(inotify, &mut buffer[..room]) {
@@ -209,6 +270,17 @@ impl Shared {
                 Err(Errno::INTR) => (),
                 Err(errno) => return Err(errno),
             }
+        }
+    }
+
+    /// Waits a little; `false` means that the reader is to end.
+    fn rest(&self) -> Result<bool, Errno> {
+        let mut fds = [PollFd::new(&self.end, PollFlags::IN)];
+        let rest = Timespec { tv_sec: 0, tv_nsec: REST.subsec_nanos().into() };
+        match poll(&mut fds, Some(&rest)) {
+            Ok(ready) => Ok(ready == 0),
+            Err(Errno::INTR) => Ok(true),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -315,6 +387,24 @@ mod tests {
         assert!(at_limit > 1, "paused and went on");
         drop(reader);
         assert_eq!(drain(&inotify, &mut kernel).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_comes_now_and_then_is_read_at_once_and_a_stream_twice_a_millisecond() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        assert_eq!((0..20).filter(|_| pace.goes_on(start)).count(), 16);
+        // 50,000 a second, for a second.
+        let at = |micros| start + Duration::from_micros(micros);
+        let stream = (0..50_000).filter(|it| pace.goes_on(at(20 * it))).count();
+        assert!((1_990..=2_000).contains(&stream), "{stream}");
+        // One each millisecond.
+        assert!((1_001..1_100).all(|it| pace.goes_on(at(1_000 * it))));
+        // Somebody waits for each of these.
+        for _ in 0..1_000 {
+            pace.hurry();
+            assert!(pace.goes_on(at(1_100_000)));
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ To let others in, put a proxy with TLS and a password before it.
 A scrape costs the daemon's loop what `pyinotifyd_scrape_duration_seconds` says; all else is done by a thread of its own.
 Whoever scrapes more often waits: of ten seconds, the loop spends no more than one on it.
 
-[A dashboard](../../crates/pyinotifyd/dist/grafana-dashboard.json) for Grafana and [alerts](../../crates/pyinotifyd/dist/alerts.yml) for Prometheus are there to begin with; the alerts expect that the job is called `pyinotifyd`.
+A dashboard for Grafana and alerts for Prometheus are in the sources, as `crates/pyinotifyd/dist/grafana-dashboard.json` and `alerts.yml`; the alerts expect that the job is called `pyinotifyd`.
 
 ## Labels
 
