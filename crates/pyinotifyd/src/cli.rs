@@ -14,6 +14,7 @@ pub(crate) mod explain;
 pub(crate) mod install;
 pub(crate) mod schema;
 pub(crate) mod terminal;
+pub(crate) mod top;
 mod values;
 
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Convert(Convert),
     /// A question to the running daemon.
     Ask(ask::Ask),
+    /// What the running daemon does, live.
+    Top(top::Top),
     /// `--install` and `--uninstall`.
     Install(install::Install),
     /// `--list`: the event types.
@@ -339,6 +342,8 @@ enum Sub {
     Explain(Explain),
     /// Print the config.toml that means what a config.py does
     Convert(Convert),
+    /// Show live what the running daemon does
+    Top(top::Top),
     #[command(flatten)]
     Ask(ask::Line),
     /// Print the JSON schema of config.toml
@@ -388,6 +393,7 @@ impl Line {
             Some(Sub::Events(events)) => Command::Events(events),
             Some(Sub::Explain(explain)) => Command::Explain(explain),
             Some(Sub::Convert(convert)) => Command::Convert(convert),
+            Some(Sub::Top(top)) => Command::Top(top),
             Some(Sub::Ask(line)) => Command::Ask(line.lower()),
             Some(Sub::Schema) => Command::Schema,
             Some(Sub::Exec { args }) => Command::Exec(args),
@@ -509,8 +515,16 @@ mod tests {
 
     #[test]
     fn help_is_what_the_reference_shows() {
-        let lines =
-            ["-h", "run -h", "check -h", "watch -h", "events -h", "explain -h", "convert -h"];
+        let lines = [
+            "-h",
+            "run -h",
+            "check -h",
+            "watch -h",
+            "events -h",
+            "explain -h",
+            "convert -h",
+            "top -h",
+        ];
         let page: Vec<String> = lines
             .iter()
             .map(|line| {

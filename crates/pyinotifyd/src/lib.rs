@@ -61,6 +61,7 @@ fn run(command: &Command) -> Result<Exit, Fatal> {
         Command::Explain(explain) => cli::explain::run(explain),
         Command::Convert(convert) => cli::convert::run(convert),
         Command::Ask(ask) => cli::ask::run(ask),
+        Command::Top(top) => cli::top::run(top),
         Command::Install(install) => cli::install::run(*install),
         Command::Schema => print(&cli::schema::text()),
         Command::Run(options) => daemon::run(options),
