@@ -7,6 +7,7 @@ mod ci;
 mod fuzz;
 mod kill;
 mod reference;
+mod screenshots;
 mod soak;
 mod tidy;
 
@@ -23,6 +24,7 @@ cargo xtask TASK
   tidy                   the repository's own rules
   reference [--check]    write the generated pages of docs/reference, or see if they are up to date
   schema                 write docs/reference/config.schema.json
+  screenshots            write docs/images, with tmux
   fuzz [--seconds N] [TARGET...]
                          feed the decoders with noise; by libFuzzer where it is there
   soak [--minutes N] [--seed N]
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some((&"reference", [])) => reference::write(),
         Some((&"reference", ["--check"])) => reference::check(),
         Some((&"schema", [])) => reference::schema(),
+        Some((&"screenshots", [])) => screenshots::run(),
         Some((&"fuzz", args)) => fuzz::run(args),
         Some((&"soak", args)) => soak::run(args),
         Some((&"kill", args)) => kill::run(args),
