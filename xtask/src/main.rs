@@ -8,6 +8,7 @@ mod dist;
 mod fuzz;
 mod kill;
 mod reference;
+mod screenshots;
 mod soak;
 mod tidy;
 
@@ -27,6 +28,7 @@ cargo xtask TASK
   dist [--check | static|deb|wheel|install...]
                          build the packages into target/dist, and try each in a clean root, or see
                          if all that they are made of is there
+  screenshots            write docs/images, with tmux
   fuzz [--seconds N] [TARGET...]
                          feed the decoders with noise; by libFuzzer where it is there
   soak [--minutes N] [--seed N]
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Some((&"schema", [])) => reference::schema(),
         Some((&"dist", ["--check"])) => dist::check(),
         Some((&"dist", args)) => dist::run(args),
+        Some((&"screenshots", [])) => screenshots::run(),
         Some((&"fuzz", args)) => fuzz::run(args),
         Some((&"soak", args)) => soak::run(args),
         Some((&"kill", args)) => kill::run(args),

@@ -15,6 +15,7 @@ pub(crate) mod install;
 pub(crate) mod pages;
 pub(crate) mod schema;
 pub(crate) mod terminal;
+pub(crate) mod top;
 mod values;
 
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Convert(Convert),
     /// A question to the running daemon.
     Ask(ask::Ask),
+    /// What the running daemon does, live.
+    Top(top::Top),
     /// `--install` and `--uninstall`.
     Install(Install),
     /// `--list`: the event types.
@@ -362,6 +365,8 @@ enum Sub {
     Explain(Explain),
     /// Print the config.toml that means what a config.py does
     Convert(Convert),
+    /// Show live what the running daemon does
+    Top(top::Top),
     #[command(flatten)]
     Ask(ask::Line),
     /// Print what makes a shell complete command lines
@@ -426,6 +431,7 @@ impl Line {
             Some(Sub::Events(events)) => Command::Events(events),
             Some(Sub::Explain(explain)) => Command::Explain(explain),
             Some(Sub::Convert(convert)) => Command::Convert(convert),
+            Some(Sub::Top(top)) => Command::Top(top),
             Some(Sub::Ask(line)) => Command::Ask(line.lower()),
             Some(Sub::Completions { shell }) => Command::Completions(shell),
             Some(Sub::Schema) => Command::Schema,
@@ -572,6 +578,7 @@ mod tests {
             "explain -h",
             "convert -h",
             "completions -h",
+            "top -h",
         ];
         let page: Vec<String> = lines
             .iter()

@@ -62,6 +62,7 @@ fn run(command: &Command) -> Result<Exit, Fatal> {
         Command::Explain(explain) => cli::explain::run(explain),
         Command::Convert(convert) => cli::convert::run(convert),
         Command::Ask(ask) => cli::ask::run(ask),
+        Command::Top(top) => cli::top::run(top),
         Command::Install(install) => cli::install::run(install),
         Command::Completions(shell) => print(&cli::pages::completions(*shell)),
         Command::Manual(folder) => cli::pages::write_manual(folder),

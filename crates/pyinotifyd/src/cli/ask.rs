@@ -2,7 +2,7 @@
 //!
 //! What is answered is shown as text, or with `--json` as the daemon has sent it.
 
-mod show;
+pub(super) mod show;
 
 use std::{
     path::{Path, PathBuf},
@@ -270,8 +270,13 @@ pub(super) fn text(socket: Option<&Path>, request: &Request) -> Result<Exit, Fat
 }
 
 fn connect(socket: Option<&Path>) -> Result<Client, Fatal> {
+    Client::connect(&place(socket))
+}
+
+/// Where the daemon listens, if it is not said.
+pub(super) fn place(socket: Option<&Path>) -> PathBuf {
     let usual = || Places::new().of_client(Path::exists);
-    Client::connect(&socket.map_or_else(usual, Path::to_owned))
+    socket.map_or_else(usual, Path::to_owned)
 }
 
 fn print(ask: &Ask, reply: Reply, line: &str) -> Result<Exit, Fatal> {

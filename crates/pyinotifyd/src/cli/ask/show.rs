@@ -38,11 +38,7 @@ pub(super) fn reply(reply: &Reply) -> String {
 }
 
 fn status(it: &Status) -> String {
-    let life = match it.life {
-        Life::Starting => "starting",
-        Life::Running => "running",
-        Life::Stopping => "stopping",
-    };
+    let life = life(it.life);
     let mut facts = Table::new();
     let uptime = human(it.uptime.trunc());
     facts.row(["daemon".into(), format!("{life} for {uptime}, pid {}, {}", it.pid, it.version)]);
@@ -93,6 +89,15 @@ fn status(it: &Status) -> String {
         schedulers.row(scheduler(it));
     }
     format!("{facts}\n{watches}\n{schedulers}")
+}
+
+/// Where a daemon is in its life.
+pub(in crate::cli) fn life(life: Life) -> &'static str {
+    match life {
+        Life::Starting => "starting",
+        Life::Running => "running",
+        Life::Stopping => "stopping",
+    }
 }
 
 fn backlog(it: &Status) -> String {
@@ -152,13 +157,19 @@ fn tasks(Tasks { tasks, of }: &Tasks) -> String {
     }
 }
 
-fn task(it: &Task) -> [String; 7] {
-    let (state, time) = match it.state {
-        State::Waiting => ("waiting", it.due_in.map(|it| format!("in {}", human(it)))),
+/// Where a task stands, and for how long it has, or in how long that ends.
+pub(in crate::cli) fn state(it: &Task) -> (&'static str, Option<(&'static str, f64)>) {
+    match it.state {
+        State::Waiting => ("waiting", it.due_in.map(|it| ("in", it))),
         State::Held => ("held", None),
         State::Ready => ("ready", None),
-        State::Running => ("running", it.running_for.map(|it| format!("for {}", human(it)))),
-    };
+        State::Running => ("running", it.running_for.map(|it| ("for", it))),
+    }
+}
+
+fn task(it: &Task) -> [String; 7] {
+    let (state, time) = state(it);
+    let time = time.map(|(word, it)| format!("{word} {}", human(it)));
     [
         short(&it.task),
         it.scheduler.as_deref().map_or_else(|| "-".into(), |it| shown(it.as_bytes()).to_string()),
@@ -203,22 +214,25 @@ fn said(it: &Said) -> String {
     format!("{at} {level:<7} {name}: {task}{}\n", OneLine(&it.message))
 }
 
-fn short(task: &str) -> String {
+/// As much of a task's id as people need.
+pub(in crate::cli) fn short(task: &str) -> String {
     task.chars().take(ID).collect()
 }
 
-fn path(it: &Shown) -> String {
+/// A path, safe to show.
+pub(in crate::cli) fn path(it: &Shown) -> String {
     it.bytes().map_or_else(|| it.path.clone(), |it| shown(&it).to_string())
 }
 
-fn human(seconds: f64) -> String {
+/// A time as people write it.
+pub(in crate::cli) fn human(seconds: f64) -> String {
     let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     // Of times that people read, a millisecond is the least.
     Human(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).to_string()
 }
 
 /// A point in time, by the clock on the wall here.
-fn at(at: f64) -> String {
+pub(in crate::cli) fn at(at: f64) -> String {
     let mut text = Vec::new();
     stamp::asctime(&mut text, Duration::try_from_secs_f64(at).unwrap_or_default());
     String::from_utf8_lossy(&text).into_owned()
