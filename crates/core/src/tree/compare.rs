@@ -202,12 +202,26 @@ impl Tree {
 
     /// A node leaves for good, and all below it: the index is not to keep what it had of them.
     pub(super) fn unlist(&mut self, top: NodeId) {
-        let left = self.nodes.subtree(top).into_iter().map(|it| self.nodes[it].index);
-        self.memory.gone.extend(left.filter(|it| *it != IndexId::NONE));
+        let left = self.nodes.subtree(top).into_iter().filter(|it| !self.stands_elsewhere(*it));
+        let left = left.map(|it| self.nodes[it].index).filter(|it| *it != IndexId::NONE);
+        let left: Vec<IndexId> = left.collect();
+        self.memory.gone.extend(left);
+    }
+
+    /// Whether it is a file that has been met as another Watch's path as well: it has the same number
+    /// there.
+    fn stands_elsewhere(&self, node: NodeId) -> bool {
+        let Node { index, state, .. } = self.nodes[node];
+        let mut others = self.nodes.iter().filter(|it| *it != node);
+        state.file && others.any(|it| self.nodes[it].index == index)
     }
 
     /// Takes in the listing of a directory that was entered for the first time since the start.
     pub(super) fn compare(&mut self, node: NodeId, entries: Vec<Entry>, joined: Joined) {
+        let members = &self.scope.interest(self.nodes[node].spots).members;
+        let is_familiar = members.iter().all(|it| self.memory.familiar.contains(it));
+        // What cannot be watched may change without a record.
+        self.nodes[node].state.compared = is_familiar && self.nodes.wd(node).is_some();
         let differing = match joined {
             Joined::No | Joined::Number(_) => return,
             Joined::Seen(_, seen) => {
