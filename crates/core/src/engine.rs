@@ -34,7 +34,7 @@ use crate::{
     tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Touch, Tree},
 };
 
-pub use self::recovery::{Kept, KeptBefore, Memo};
+pub use self::recovery::{Kept, KeptBefore, Memo, Stray, StrayEnd};
 use self::{own::OwnChanges, recovery::Recovery};
 
 /// Everything that can happen.
@@ -69,6 +69,8 @@ pub enum Input<'a> {
     Lost(i64),
     /// [`Effect::LookFor`] of this number has been carried out: these are not there.
     Missing(u64, Vec<TaskId>),
+    /// [`Effect::EndStrays`] has been carried out: what was there, and what became of it.
+    StraysEnded(Vec<StrayEnd>),
     /// Tell with [`Effect::Passed`] of this number when everything that is in the queue by now has
     /// been handled.
     Fence(u64),
@@ -99,6 +101,9 @@ pub enum Effect {
     Keep(Keep),
     /// Look whether what these tasks are about is there; answer with [`Input::Missing`].
     LookFor(u64, Vec<(TaskId, Arc<[u8]>)>),
+    /// End what these runs of an earlier process have started, if it is still there; answer with
+    /// [`Input::StraysEnded`].
+    EndStrays(Vec<Stray>),
     /// What was in the queue when [`Input::Fence`] of this number came has been handled.
     Passed(u64),
     /// Write a line to the log.
@@ -263,6 +268,7 @@ impl Engine {
             Input::Stop => self.handle_stop(now),
             Input::Lost(since) => self.handle_lost(since),
             Input::Missing(number, missing) => self.handle_missing(now, number, &missing),
+            Input::StraysEnded(ends) => self.handle_strays_ended(now, ends),
             Input::Fence(number) => self.recovery.fence(&mut self.tree, number),
             Input::Time => self.handle_time(now),
         }

@@ -254,6 +254,22 @@ pub enum Say {
         /// Whether it runs again.
         again: bool,
     },
+    /// What such a run has started was still there, and has been ended.
+    StrayEnded {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// The process.
+        process: u32,
+    },
+    /// It was still there, and could not be ended.
+    StrayStays {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// The process.
+        process: u32,
+        /// What was tried, and why it failed.
+        error: String,
+    },
     /// Nothing has been missed while no process ran, but this.
     CaughtUp {
         /// How many changes were found.
@@ -303,7 +319,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 37] = [
+    pub const NAMES: [&'static str; 39] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -335,6 +351,8 @@ impl Say {
         "reloaded",
         "restored",
         "interrupted",
+        "stray-ended",
+        "stray-stays",
         "caught-up",
         "kept",
         "store-set-aside",
@@ -378,6 +396,8 @@ impl Say {
             Self::Reloaded { .. } => "reloaded",
             Self::Restored { .. } => "restored",
             Self::Interrupted { .. } => "interrupted",
+            Self::StrayEnded { .. } => "stray-ended",
+            Self::StrayStays { .. } => "stray-stays",
             Self::CaughtUp { .. } => "caught-up",
             Self::Kept { .. } => "kept",
             Self::StoreSetAside { .. } => "store-set-aside",
@@ -412,6 +432,8 @@ impl Say {
             | Self::StartsOver { path, .. }
             | Self::Unprobed { path, .. }
             | Self::Interrupted { path, .. }
+            | Self::StrayEnded { path, .. }
+            | Self::StrayStays { path, .. }
             | Self::StoreSetAside { path }
             | Self::PatternFault { path, .. }
             | Self::Followed { to: path, .. } => Some(path),
@@ -482,6 +504,7 @@ impl Say {
             | Self::Waits { .. }
             | Self::Vanished { .. }
             | Self::StartsOver { .. }
+            | Self::StrayEnded { .. }
             | Self::Unprobed { .. } => Level::Warning,
             Self::BreakerTripped { .. }
             | Self::Unwatched { .. }
@@ -489,6 +512,7 @@ impl Say {
             | Self::Overflow
             | Self::PatternFault { .. }
             | Self::ShutdownTimeout { .. }
+            | Self::StrayStays { .. }
             | Self::StoreSetAside { .. }
             | Self::StoreFull { .. }
             | Self::StoreFailed { .. } => Level::Error,
@@ -657,6 +681,18 @@ impl fmt::Display for Say {
                 shown(path),
                 if *again { "it runs again" } else { "it is not run again" }
             ),
+            Self::StrayEnded { path, process } => write!(
+                f,
+                "process {process} of the run for {} that was cut off was still there, and was \
+                 ended",
+                shown(path),
+            ),
+            Self::StrayStays { path, process, error } => write!(
+                f,
+                "process {process} of the run for {} that was cut off is still there, and goes on \
+                 beside the next: {error}",
+                shown(path),
+            ),
             Self::CaughtUp { recovered } => write!(
                 f,
                 "{} from while the daemon did not run",
@@ -770,6 +806,12 @@ mod tests {
             Say::Restored { tasks: 12 },
             Say::Interrupted { path: path(), attempt: 1, again: true },
             Say::Interrupted { path: path(), attempt: 1, again: false },
+            Say::StrayEnded { path: path(), process: 4711 },
+            Say::StrayStays {
+                path: path(),
+                process: 4711,
+                error: "it does not end, although it was killed".into(),
+            },
             Say::CaughtUp { recovered: 37 },
             Say::Kept { tasks: 1 },
             Say::StoreSetAside {

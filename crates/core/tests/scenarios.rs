@@ -342,6 +342,7 @@ impl Stage {
             | Effect::Barrier
             | Effect::Keep(_)
             | Effect::LookFor(..)
+            | Effect::EndStrays(..)
             | Effect::Passed(_) => return,
             Effect::Start(start) => self.started_line(start),
             Effect::Probe(probe, plan) => {

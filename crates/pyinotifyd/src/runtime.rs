@@ -7,6 +7,7 @@
 mod hosts;
 mod keeping;
 mod kernel;
+mod strays;
 mod translate;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 };
 
 use pyinotifyd_core::{
-    engine::{Effect, Engine, Input},
+    engine::{Effect, Engine, Input, StrayEnd},
     event::{Event, Mask},
     plan::Plan,
     record::{Record, Wd},
@@ -36,6 +37,7 @@ use self::{
     hosts::{Loaded, Loading},
     keeping::{Heard as Stored, Keeping},
     kernel::Kernel,
+    strays::Strays,
 };
 use crate::{
     action::{Actions, Environment},
@@ -125,6 +127,7 @@ struct Loop {
     keeping: Option<Keeping>,
     looked: mpsc::UnboundedReceiver<(u64, Vec<TaskId>)>,
     looks: mpsc::UnboundedSender<(u64, Vec<TaskId>)>,
+    strays: Strays,
     signals: Signals,
     start: Clock,
     /// Records that were read but not handed over yet, and how many bytes of them were.
@@ -151,6 +154,7 @@ enum Woken {
     Loaded(Box<Loaded>),
     Stored(Reply),
     Looked(u64, Vec<TaskId>),
+    StraysEnded(Vec<StrayEnd>),
     Stop,
     Reload,
     Mounts,
@@ -199,6 +203,7 @@ impl Loop {
             keeping,
             looked,
             looks,
+            strays: Strays::new(),
             signals,
             start,
             records: Vec::new(),
@@ -231,6 +236,7 @@ impl Loop {
                 Woken::Loaded(loaded) => self.loaded(*loaded),
                 Woken::Stored(reply) => self.stored(reply),
                 Woken::Looked(number, missing) => self.handle(Input::Missing(number, missing)),
+                Woken::StraysEnded(ends) => self.handle(Input::StraysEnded(ends)),
                 Woken::Stop => self.handle(Input::Stop),
                 Woken::Reload => self.reload(),
                 Woken::Mounts => self.look_at_mounts(),
@@ -263,6 +269,7 @@ impl Loop {
             loaded = self.loading.next() => Woken::Loaded(loaded),
             reply = stored(&mut self.keeping) => Woken::Stored(reply),
             Some((number, missing)) = self.looked.recv() => Woken::Looked(number, missing),
+            ends = self.strays.next() => Woken::StraysEnded(ends),
             (host, heard) = self.actions.hosted.hear() => Woken::Heard(host, heard),
             () = self.kernel.mounts_changed() => Woken::Mounts,
             () = self.kernel.woken() => Woken::Work,
@@ -472,6 +479,7 @@ impl Loop {
                     }
                 }
                 Effect::LookFor(number, tasks) => self.look_for(number, tasks),
+                Effect::EndStrays(strays) => self.strays.end(strays),
                 Effect::Probe(probe, plan) => self.actions.tests.start(probe, &plan),
                 Effect::Ask(question) => self.actions.hosted.ask(question),
                 Effect::Say(report) => {

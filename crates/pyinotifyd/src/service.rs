@@ -84,6 +84,8 @@ impl Service {
             | Say::Restored { .. }
             | Say::Interrupted { .. }
             | Say::Kept { .. }
+            | Say::StrayEnded { .. }
+            | Say::StrayStays { .. }
             | Say::StoreSetAside { .. } => (),
         }
     }
