@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod kill;
+mod overflow;
 mod reference;
 mod soak;
 mod tidy;
@@ -29,6 +30,7 @@ cargo xtask TASK
                          the random tests, with seeds that nobody has seen
   kill [--kills N] [--seed N]
                          kill the daemon at random, and see that nothing is lost
+  overflow [--runs N]    let the kernel's queue overflow, and see that nothing is lost
   bench [--quick] [CASE...]
                          measure, and hold it against the machine's limits
 ";
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Some((&"fuzz", args)) => fuzz::run(args),
         Some((&"soak", args)) => soak::run(args),
         Some((&"kill", args)) => kill::run(args),
+        Some((&"overflow", args)) => overflow::run(args),
         Some((&"bench", args)) => bench::run(args),
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");

@@ -71,6 +71,8 @@ pub enum Input<'a> {
     Missing(u64, Vec<TaskId>),
     /// [`Effect::EndStrays`] has been carried out: what was there, and what became of it.
     StraysEnded(Vec<StrayEnd>),
+    /// [`Effect::ListWatches`] has been carried out.
+    Watches(Vec<Wd>),
     /// Tell with [`Effect::Passed`] of this number when everything that is in the queue by now has
     /// been handled.
     Fence(u64),
@@ -104,6 +106,9 @@ pub enum Effect {
     /// End what these runs of an earlier process have started, if it is still there; answer with
     /// [`Input::StraysEnded`].
     EndStrays(Vec<Stray>),
+    /// List the watches that the kernel has, but for those that are not the tree's; answer at once
+    /// with [`Input::Watches`].
+    ListWatches,
     /// What was in the queue when [`Input::Fence`] of this number came has been handled.
     Passed(u64),
     /// Write a line to the log.
@@ -269,6 +274,7 @@ impl Engine {
             Input::Lost(since) => self.handle_lost(since),
             Input::Missing(number, missing) => self.handle_missing(now, number, &missing),
             Input::StraysEnded(ends) => self.handle_strays_ended(now, ends),
+            Input::Watches(watches) => self.handle_watches(&watches),
             Input::Fence(number) => self.recovery.fence(&mut self.tree, number),
             Input::Time => self.handle_time(now),
         }

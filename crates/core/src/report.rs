@@ -188,6 +188,11 @@ pub enum Say {
         /// How many directories are watched.
         directories: usize,
     },
+    /// Watches were found that no directory has: they are removed.
+    WatchesLeft {
+        /// How many.
+        watches: usize,
+    },
     /// It cannot be known whether a file is still being written.
     Unprobed {
         /// The file.
@@ -319,7 +324,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 39] = [
+    pub const NAMES: [&'static str; 40] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -342,6 +347,7 @@ impl Say {
         "overflow",
         "starts-over",
         "resynced",
+        "watches-left",
         "unprobed",
         "pattern-fault",
         "ready",
@@ -387,6 +393,7 @@ impl Say {
             Self::Overflow => "overflow",
             Self::StartsOver { .. } => "starts-over",
             Self::Resynced { .. } => "resynced",
+            Self::WatchesLeft { .. } => "watches-left",
             Self::Unprobed { .. } => "unprobed",
             Self::PatternFault { .. } => "pattern-fault",
             Self::Ready { .. } => "ready",
@@ -439,6 +446,7 @@ impl Say {
             | Self::Followed { to: path, .. } => Some(path),
             Self::Overflow
             | Self::Resynced { .. }
+            | Self::WatchesLeft { .. }
             | Self::Ready { .. }
             | Self::Stopping { .. }
             | Self::ShutdownTimeout { .. }
@@ -505,6 +513,7 @@ impl Say {
             | Self::Vanished { .. }
             | Self::StartsOver { .. }
             | Self::StrayEnded { .. }
+            | Self::WatchesLeft { .. }
             | Self::Unprobed { .. } => Level::Warning,
             Self::BreakerTripped { .. }
             | Self::Unwatched { .. }
@@ -636,6 +645,12 @@ impl fmt::Display for Say {
             Self::StartsOver { path } => {
                 write!(f, "lost track of {}: it is read anew", shown(path))
             }
+            Self::WatchesLeft { watches } => write!(
+                f,
+                "{} of no known directory {} left over, and removed",
+                Count(*watches, "watch", "watches"),
+                if *watches == 1 { "was" } else { "were" },
+            ),
             Self::Resynced { recovered, directories } => write!(
                 f,
                 "in step again, {} watched; {}; what was only opened, read or written to in \
@@ -789,6 +804,7 @@ mod tests {
             Say::Overflow,
             Say::StartsOver { path: dir() },
             Say::Resynced { recovered: 17, directories: 1204 },
+            Say::WatchesLeft { watches: 2 },
             Say::Unprobed {
                 path: path(),
                 error: "fcntl(F_SETLEASE): operation not permitted".into(),

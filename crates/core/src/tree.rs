@@ -668,6 +668,19 @@ impl Tree {
         self.memory.lost_since = None;
     }
 
+    /// Takes in all watches that the kernel has, outside of any question to it. Those that no
+    /// directory stands for are left; gives back how many there were. One that is missing is no
+    /// sign: the record of its end may be in the queue.
+    pub fn handle_watches(&mut self, watches: &[Wd]) -> usize {
+        if !self.is_settled() {
+            return 0;
+        }
+        let stray = watches.iter().filter(|it| self.nodes.first_of(**it).is_none());
+        let before = self.leaving.len();
+        self.leaving.extend(stray);
+        self.leaving.len() - before
+    }
+
     // -- out --
 
     /// The next thing that the index has to hear of.

@@ -343,6 +343,7 @@ impl Stage {
             | Effect::Keep(_)
             | Effect::LookFor(..)
             | Effect::EndStrays(..)
+            | Effect::ListWatches
             | Effect::Passed(_) => return,
             Effect::Start(start) => self.started_line(start),
             Effect::Probe(probe, plan) => {

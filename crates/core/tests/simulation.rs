@@ -32,6 +32,7 @@ use std::{
 use proptest::prelude::*;
 use pyinotifyd_core::{
     engine::{Effect, Input, Keep},
+    event::EventType,
     path,
     record::Wd,
     report::{CancelReason, Say},
@@ -617,6 +618,21 @@ fn what_has_moved_while_it_was_looked_for_is_not_taken_to_be_gone() {
     for op in [Op::Rename(1, 0, 1, 1), Op::Look] {
         story.op(&op);
     }
+    story.ends_well();
+}
+
+#[test]
+fn a_watch_that_no_directory_has_is_left_after_an_overflow() {
+    let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
+    let mut story = Story::new(10_000, &choice);
+    let watched = story.world.kernel.watches.clone();
+    let (elsewhere, _) = story.world.kernel.resolve(b"/o").unwrap();
+    story.world.kernel.watch(elsewhere, EventType::MoveSelf.mask(), true);
+    story.catch_up(true);
+    assert_ne!(story.world.kernel.watches, watched, "nobody has looked");
+    story.world.kernel.overflow();
+    story.catch_up(true);
+    assert_eq!(story.world.kernel.watches, watched);
     story.ends_well();
 }
 

@@ -456,6 +456,10 @@ impl Loop {
                     let now = self.now();
                     self.engine.handle(now, Input::Barrier(barrier));
                 }
+                Effect::ListWatches => {
+                    let (watches, now) = (self.kernel.watches(), self.now());
+                    self.engine.handle(now, Input::Watches(watches));
+                }
                 Effect::Start(start) => match &mut self.keeping {
                     Some(keeping) => keeping.hold(start),
                     None => self.actions.start(start.run, &start.plan, start.files),

@@ -85,6 +85,7 @@ impl Service {
             | Say::Interrupted { .. }
             | Say::Kept { .. }
             | Say::StrayEnded { .. }
+            | Say::WatchesLeft { .. }
             | Say::StrayStays { .. }
             | Say::StoreSetAside { .. } => (),
         }

@@ -22,6 +22,7 @@ use crate::{
     event::{Event, EventType},
     path,
     plan::{Action, Binding, Plan, SchedulerId, Watch, WatchId},
+    record::Wd,
     report::{CancelReason, Report, Say},
     schedule::Note,
     scope::Coverage,
@@ -99,6 +100,8 @@ pub(super) struct Recovery {
     strays: Option<BTreeMap<TaskId, (Arc<str>, Arc<[u8]>)>>,
     /// Whether it is known that records were lost, and the record that says so is still to come.
     lost: bool,
+    /// Whether the kernel's watches are to be held against the tree's once that is known.
+    audits: bool,
     /// What those are about.
     places: Vec<(TaskId, IndexId, Arc<Event>)>,
     /// How often it was looked up whether files are there.
@@ -219,6 +222,7 @@ impl Engine {
 
     pub(super) fn handle_overflow(&mut self) {
         self.recovery.lost = false;
+        self.recovery.audits = true;
         self.desk.schedule.hold();
         self.keep(Keep::Lost);
         self.recovery.stage = Stage::Reading;
@@ -244,8 +248,23 @@ impl Engine {
                     Turn::Last => self.be_in_step(now, &tasks),
                 }
             }
-            Stage::InStep if self.life == Life::Starting => self.be_ready(),
-            Stage::Looking { .. } | Stage::Missing { .. } | Stage::InStep => (),
+            Stage::InStep => {
+                if mem::take(&mut self.recovery.audits) {
+                    self.desk.effects.push_back(Effect::ListWatches);
+                }
+                if self.life == Life::Starting {
+                    self.be_ready();
+                }
+            }
+            Stage::Looking { .. } | Stage::Missing { .. } => (),
+        }
+    }
+
+    /// What left the tree while records were lost may still be watched.
+    pub(super) fn handle_watches(&mut self, watches: &[Wd]) {
+        let watches = self.tree.handle_watches(watches);
+        if watches > 0 {
+            self.say(Say::WatchesLeft { watches });
         }
     }
 

@@ -182,6 +182,10 @@ impl World {
                 let wd = self.kernel.barrier();
                 self.handle(Input::Barrier(Some(wd)));
             }
+            Effect::ListWatches => {
+                let watches = self.kernel.watches.values().map(|it| it.0).collect();
+                self.handle(Input::Watches(watches));
+            }
             Effect::Start(start) => {
                 let Start { run, plan, files } = start;
                 let start = Start { run: run.clone(), plan: plan.clone(), files: files.clone() };
