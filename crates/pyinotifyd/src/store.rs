@@ -36,6 +36,7 @@
 
 mod apply;
 mod batch;
+mod eyes;
 mod fault;
 mod index;
 mod journal;
