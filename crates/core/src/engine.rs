@@ -131,6 +131,13 @@ pub enum Keep {
     /// Something happened to a name: what is known of it is to be looked up anew, and counts once
     /// everything has been handled that happened before.
     Touched(Touch),
+    /// A name has left a directory: what is known of it does not count any more.
+    Left {
+        /// The directory.
+        index: IndexId,
+        /// The name in it.
+        name: Box<[u8]>,
+    },
     /// All that was said to be below one path is below another now.
     Renamed {
         /// The old path.

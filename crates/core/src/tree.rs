@@ -306,6 +306,14 @@ pub struct Touch {
 /// What somebody who keeps an index has to hear of, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outdated {
+    /// A name has left a directory: what was known of it does not count any more, since what there
+    /// was to do about it may be given up for that.
+    Left {
+        /// The directory.
+        index: IndexId,
+        /// The name in it.
+        name: Box<[u8]>,
+    },
     /// Something happened to a name.
     Name(Touch),
     /// All that was said to be below one path is below another now.

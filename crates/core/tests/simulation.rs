@@ -621,6 +621,34 @@ fn what_has_moved_while_it_was_looked_for_is_not_taken_to_be_gone() {
     story.ends_well();
 }
 
+/// A random history found this one.
+#[test]
+fn a_file_that_is_written_to_again_is_not_known_before_it_is_closed() {
+    let choice = PlanChoice { sure: (0, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
+    let mut story = Story::new(10_000, &choice);
+    for op in [Op::Save(1, 3), Op::Catch, Op::Write(1, 3), Op::CatchAll, Op::Close(1, 3)] {
+        story.op(&op);
+    }
+    story.op(&Op::Crash);
+    story.ends_well();
+}
+
+/// A random history found this one: the task was given up, and the index said that there is none
+/// to do.
+#[test]
+fn what_has_left_and_come_back_is_not_known() {
+    let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 8 };
+    let mut story = Story::new(10_000, &choice);
+    for op in [Op::Save(1, 2), Op::Mkdir(1, 0), Op::CatchAll, Op::Rename(1, 2, 0, 2), Op::Catch] {
+        story.op(&op);
+    }
+    for op in [Op::Rename(3, 2, 7, 2), Op::Crash] {
+        story.op(&op);
+    }
+    assert!(story.world.kernel.resolve(b"/r/c").is_some(), "it has come back");
+    story.ends_well();
+}
+
 #[test]
 fn a_watch_that_no_directory_has_is_left_after_an_overflow() {
     let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };

@@ -27,7 +27,7 @@ use pyinotifyd_core::{
     time::Instant,
     tree::{EnterError, Found, Ticket},
 };
-use pyinotifyd_sys::inotify::decode;
+use pyinotifyd_sys::{inotify::decode, time};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
@@ -176,12 +176,12 @@ impl Loop {
         }
         let signals = Signals::new()
             .map_err(|error| Fatal::text(format!("cannot listen to signals: {error}")))?;
-        let start = Clock::now();
+        let (start, wall) = (Clock::now(), time::now());
         let (plan, seed) = (setup.plan, seed()?);
         let (engine, keeping) = match setup.state_dir {
             // A dry run must not take what waits for the real one.
             Some(dir) if !setup.dry_run => {
-                let (keeping, kept, told) = Keeping::open(&dir)?;
+                let (keeping, kept, told) = Keeping::open(&dir, wall)?;
                 if let Some(say) = told {
                     log::say(&Report { logname: Arc::clone(&plan.logname), task: None, say });
                 }

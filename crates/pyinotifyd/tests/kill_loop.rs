@@ -38,7 +38,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use chance::{Pace, Random, number, seed};
 
-/// How long the last daemon may take to see what is left.
+/// How long the last daemon may go on without seeing anything of what is left.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was seen so long ago is not looked at any more, also not by a run that a kill cut off: only
@@ -360,11 +360,14 @@ IN_DELETE = { cancel = "see" }
 
     let daemon = folder.start();
     let left: BTreeSet<u64> = writer.files.values().copied().collect();
-    let begun = Instant::now();
+    let (mut count, mut last) = (0, Instant::now());
     let ledger = loop {
         let ledger = fs::read_to_string(folder.path("ledger")).unwrap();
         let seen: BTreeSet<u64> = ledger.lines().filter_map(Run::of).map(|it| it.version).collect();
-        if left.is_subset(&seen) || begun.elapsed() > PATIENCE {
+        if seen.len() > count {
+            (count, last) = (seen.len(), Instant::now());
+        }
+        if left.is_subset(&seen) || last.elapsed() > PATIENCE {
             break ledger;
         }
         pace.wait(Duration::from_millis(50));

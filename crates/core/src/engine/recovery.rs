@@ -413,6 +413,7 @@ impl Engine {
         let effects = &mut self.desk.effects;
         while let Some(outdated) = self.tree.poll_outdated() {
             effects.push_back(Effect::Keep(match outdated {
+                Outdated::Left { index, name } => Keep::Left { index, name },
                 Outdated::Name(touch) => Keep::Touched(touch),
                 Outdated::Paths { from, to } => Keep::Renamed { from, to },
             }));

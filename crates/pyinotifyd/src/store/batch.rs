@@ -42,6 +42,7 @@ pub(super) enum Change {
 pub(super) enum Op {
     Join { ticket: u64, identity: Identity, listed: Vec<Seen>, baseline: bool, generation: i64 },
     Gone(IndexId),
+    Left(IndexId, Box<[u8]>),
     Invalidate(IndexId, Box<[u8]>),
     Confirm { confirmed: Confirmed },
     Covers(Vec<u8>),

@@ -147,6 +147,7 @@ impl Keeper {
                     ops.push(Op::Invalidate(dir, name));
                 }
             }
+            Say::Left { dir, name } => ops.push(Op::Left(dir, name)),
             Say::Join { ticket, identity, listed, baseline } => {
                 let generation = self.index.generation();
                 ops.push(Op::Join { ticket, identity, listed, baseline, generation });
