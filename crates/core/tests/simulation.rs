@@ -649,6 +649,31 @@ fn what_has_left_and_come_back_is_not_known() {
     story.ends_well();
 }
 
+/// The reader comes upon an overflow long before its record is handed over.
+#[test]
+fn an_answer_that_comes_before_the_record_of_an_overflow_ends_no_search() {
+    let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
+    let mut story = Story::new(10_000, &choice);
+    for op in [Op::Mkdir(1, 0), Op::Catch, Op::Save(2, 0), Op::CatchAll, Op::Crash] {
+        story.op(&op);
+    }
+    story.op(&Op::Start(None));
+    while !story.world.is_looking() {
+        for op in [Op::Walk(0), Op::Commit, Op::Read] {
+            story.op(&op);
+        }
+    }
+    let limit = mem::replace(&mut story.world.kernel.limit, 1);
+    story.op(&Op::Mkdir(1, 1));
+    story.op(&Op::Save(2, 1));
+    story.world.kernel.limit = limit;
+    assert!(story.world.kernel.queue.iter().any(|it| it.wd == Wd::NONE));
+    for op in [Op::Foresee, Op::Look] {
+        story.op(&op);
+    }
+    story.ends_well();
+}
+
 #[test]
 fn a_watch_that_no_directory_has_is_left_after_an_overflow() {
     let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };

@@ -95,9 +95,8 @@ pub(super) struct Recovery {
     /// Tasks whose runs were cut off, and their schedulers' names. They run again, unless something
     /// else has come of them by then.
     cut_off: Vec<(TaskId, Arc<str>, Arc<Event>)>,
-    /// While nothing starts because the commands of such runs may still go on: their tasks, with
-    /// the lognames of their schedulers and their paths.
-    strays: Option<BTreeMap<TaskId, (Arc<str>, Arc<[u8]>)>>,
+    /// While nothing starts because the commands of such runs may still go on: their tasks.
+    strays: Option<BTreeMap<TaskId, Told>>,
     /// Whether it is known that records were lost, and the record that says so is still to come.
     lost: bool,
     /// Whether the kernel's watches are to be held against the tree's once that is known.
@@ -110,6 +109,9 @@ pub(super) struct Recovery {
     /// count that is.
     fences: VecDeque<(u32, u64)>,
 }
+
+/// Of whom a stray is told: the logname of its scheduler, and the path of its task.
+type Told = (Arc<str>, Arc<[u8]>);
 
 /// See [`Recovery`].
 #[derive(Debug, Default)]
