@@ -61,6 +61,8 @@ enum Op {
     Exchange(usize, u8, usize, u8),
     Walk(usize),
     Read,
+    /// Reads all that is wanted.
+    Drain,
     /// The store writes down what it was told.
     Commit,
     /// The store begins to bring the index up to date.
@@ -386,6 +388,11 @@ impl Story {
             Op::Read => {
                 self.read();
             }
+            Op::Drain => {
+                while self.read() {
+                    while self.poll() {}
+                }
+            }
             Op::Commit => {
                 self.commit();
             }
@@ -560,6 +567,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         24 => happens,
         5 => (0..3usize).prop_map(Op::Walk),
         4 => Just(Op::Read),
+        3 => Just(Op::Drain),
         4 => Just(Op::Commit),
         3 => Just(Op::Round),
         1 => Just(Op::Look),
@@ -669,6 +677,28 @@ fn an_answer_that_comes_before_the_record_of_an_overflow_ends_no_search() {
     story.world.kernel.limit = limit;
     assert!(story.world.kernel.queue.iter().any(|it| it.wd == Wd::NONE));
     for op in [Op::Foresee, Op::Look] {
+        story.op(&op);
+    }
+    story.ends_well();
+}
+
+/// What a round has looked at may be what was lost.
+#[test]
+fn what_is_looked_at_when_records_are_lost_is_not_known() {
+    let choice = PlanChoice { sure: (0, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
+    let mut story = Story::new(10_000, &choice);
+    for op in [Op::Mkdir(1, 0), Op::CatchAll, Op::Save(2, 1), Op::Catch] {
+        story.op(&op);
+    }
+    while !story.world.runs.is_empty() {
+        story.op(&Op::End(0, 7));
+    }
+    story.op(&Op::Catch);
+    let limit = mem::replace(&mut story.world.kernel.limit, 1);
+    story.op(&Op::Save(1, 3));
+    story.op(&Op::Save(2, 1));
+    story.world.kernel.limit = limit;
+    for op in [Op::Round, Op::Drain, Op::Commit, Op::Crash] {
         story.op(&op);
     }
     story.ends_well();

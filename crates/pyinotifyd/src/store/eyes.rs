@@ -61,7 +61,8 @@ impl Eyes {
     /// The states that are to be kept with tasks. One that may change without showing is none.
     pub(super) fn stamps(&mut self, paths: Vec<Vec<u8>>) -> Vec<Option<Stamp>> {
         let places = paths.into_iter().map(|path| Place { path, probe: false });
-        let states = self.look(places.collect()).into_iter().map(|it| match it {
+        let places: Vec<Place> = places.collect();
+        let states = self.look(&places).into_iter().map(|it| match it {
             Looked::Is(state) => state.map(|it| it.1),
             Looked::Racy | Looked::Open => None,
         });
@@ -69,7 +70,7 @@ impl Eyes {
     }
 
     /// What is at these places, in their order. What cannot be looked at is to be looked at later.
-    pub(super) fn look(&mut self, places: Vec<Place>) -> Vec<Looked> {
+    pub(super) fn look(&mut self, places: &[Place]) -> Vec<Looked> {
         self.welcome_back();
         let mut found = vec![Looked::Racy; places.len()];
         let mut from = 0;
@@ -77,7 +78,7 @@ impl Eyes {
             let hangs = |it: &Place| self.hung.iter().any(|(at, _)| below(&it.path, at).is_some());
             let asked: Vec<usize> =
                 (from..places.len()).filter(|it| !hangs(&places[*it])).collect();
-            let Some(hung) = self.ask(&places, &asked, &mut found) else { return found };
+            let Some(hung) = self.ask(places, &asked, &mut found) else { return found };
             self.give_up(&places[hung].path);
             from = hung + 1;
         }
@@ -247,17 +248,17 @@ mod tests {
         let unknown = Looked::Racy;
         let known = Looked::Is(None);
         let paths = places(&["/a", "/proc/x", "/b", "/proc/y"]);
-        assert_eq!(eyes.look(paths), [known, unknown, known, unknown]);
+        assert_eq!(eyes.look(&paths), [known, unknown, known, unknown]);
         // From now on nobody waits for it.
         let mut eyes = eyes.with_patience(LONG);
-        assert_eq!(eyes.look(places(&["/proc/x", "/proc/y", "/c"])), [unknown, unknown, known]);
+        assert_eq!(eyes.look(&places(&["/proc/x", "/proc/y", "/c"])), [unknown, unknown, known]);
         assert_eq!(eyes.stamps(vec![b"/proc/y".to_vec()]), [None]);
         release.send(()).unwrap();
         drop(release);
-        while eyes.look(places(&["/proc/y"])) != [known] {
+        while eyes.look(&places(&["/proc/y"])) != [known] {
             thread::yield_now();
         }
-        assert_eq!(eyes.look(places(&["/proc/x"])), [known]);
+        assert_eq!(eyes.look(&places(&["/proc/x"])), [known]);
         assert!(eyes.hung.is_empty());
     }
 
@@ -265,7 +266,7 @@ mod tests {
     fn a_look_that_fails_by_a_fault_of_its_own_is_not_waited_for() {
         let mut eyes = Eyes::new(|| Box::new(|_| panic!("on purpose"))).with_patience(LONG);
         for _ in 0..2 {
-            assert_eq!(eyes.look(places(&["/a", "/b"])), [Looked::Racy; 2]);
+            assert_eq!(eyes.look(&places(&["/a", "/b"])), [Looked::Racy; 2]);
         }
     }
 }

@@ -203,13 +203,13 @@ impl Index {
     pub(super) fn begin(
         &mut self,
         wanted: bool,
-        look: impl FnOnce(Vec<Place>) -> Vec<Looked>,
+        look: impl FnOnce(&[Place]) -> Vec<Looked>,
     ) -> Option<u64> {
         assert!(self.is_idle(), "one round at a time, and none in doubt");
         let mut seen = BTreeMap::new();
         let turn = self.turn();
         let places: Vec<Place> = turn.iter().map(|it| self.dirty[it].clone()).collect();
-        for (key, looked) in turn.into_iter().zip(look(places)) {
+        for (key, looked) in turn.into_iter().zip(look(&places)) {
             let Some(place) = self.dirty.remove(&key) else { continue };
             match looked {
                 Looked::Is(state) => {
@@ -324,7 +324,7 @@ mod tests {
         Place { path: path.into(), probe: false }
     }
 
-    fn all(places: Vec<Place>) -> Vec<Looked> {
+    fn all(places: &[Place]) -> Vec<Looked> {
         vec![Looked::Is(None); places.len()]
     }
 
@@ -377,8 +377,8 @@ mod tests {
         assert!(index.wants_round());
         touch(&mut index, "b");
         index.begin(false, |it| {
-            let look = |it: Place| if it.path == b"a" { Looked::Racy } else { Looked::Is(None) };
-            it.into_iter().map(look).collect()
+            let look = |it: &Place| if it.path == b"a" { Looked::Racy } else { Looked::Is(None) };
+            it.iter().map(look).collect()
         });
         let confirmed = index.passed(1);
         assert!(!confirmed.as_ref().unwrap().all);
