@@ -311,7 +311,7 @@ impl Engine {
     fn poll_desk(&mut self) -> Option<Effect> {
         let mut effect = self.desk.effects.pop_front()?;
         if let Effect::Keep(Keep::Task(task)) = &mut effect {
-            task.dir = recovery::dir_of(&self.tree, &task.event);
+            task.dir = self.recovery.dir_of(&self.tree, task);
         }
         Some(effect)
     }

@@ -101,8 +101,8 @@ pub(super) struct Recovery {
     lost: bool,
     /// Whether the kernel's watches are to be held against the tree's once that is known.
     audits: bool,
-    /// What those are about.
-    places: Vec<(TaskId, IndexId, Arc<Event>)>,
+    /// What those are about, until it is known where that is now.
+    places: BTreeMap<TaskId, (IndexId, Arc<Event>)>,
     /// How often it was looked up whether files are there.
     looks: u64,
     /// What is to be told once everything queued before has been handled, and where in the tree's
@@ -155,6 +155,20 @@ impl Recovery {
         self.keeps
     }
 
+    /// The directory that a task is about. Of one that was restored the path may be of yesterday,
+    /// also when a rename of today has changed it, and lead to another directory or none.
+    pub(super) fn dir_of(&self, tree: &Tree, task: &KeptTask) -> IndexId {
+        let is_same = |then: &Event| {
+            let now = &task.event;
+            (now.wd, now.cookie, now.mask, now.name())
+                == (then.wd, then.cookie, then.mask, then.name())
+        };
+        match self.places.get(&task.id) {
+            Some((dir, event)) if is_same(event) => *dir,
+            Some(_) | None => dir_of(tree, &task.event),
+        }
+    }
+
     pub(super) fn fence(&mut self, tree: &mut Tree, number: u64) {
         self.fences.push_back((tree.fence(), number));
     }
@@ -199,7 +213,7 @@ impl Engine {
                 self.recovery.cut_off.push((id, scheduler, event));
             }
             if task.dir != IndexId::NONE && task.event.subject.is_none() {
-                self.recovery.places.push((id, task.dir, Arc::clone(&task.event)));
+                self.recovery.places.insert(id, (task.dir, Arc::clone(&task.event)));
             }
             if !self.desk.schedule.handle_restored(now, task) {
                 let say = Say::Cancelled { path, why: CancelReason::SchedulerGone };
@@ -289,7 +303,7 @@ impl Engine {
             return;
         }
         let dirs: BTreeMap<IndexId, Vec<u8>> = self.tree.indexed().collect();
-        let moved = places.into_iter().filter_map(|(id, dir, event)| {
+        let moved = places.into_iter().filter_map(|(id, (dir, event))| {
             let name = event.name();
             let mut path = dirs.get(&dir)?.clone();
             if !name.is_empty() {
@@ -497,7 +511,7 @@ impl From<schedule::Note> for Keep {
 }
 
 /// The directory that an event's path is in.
-pub(super) fn dir_of(tree: &Tree, event: &Event) -> IndexId {
+fn dir_of(tree: &Tree, event: &Event) -> IndexId {
     match path::split(&event.pathname) {
         // What is about a watched directory itself is about nothing in it.
         Some((dir, _)) if event.name_len > 0 => tree.index_at(dir),
