@@ -7,6 +7,7 @@ mod ci;
 mod dist;
 mod fuzz;
 mod kill;
+mod overflow;
 mod reference;
 mod screenshots;
 mod soak;
@@ -35,6 +36,7 @@ cargo xtask TASK
                          the random tests, with seeds that nobody has seen
   kill [--kills N] [--seed N]
                          kill the daemon at random, and see that nothing is lost
+  overflow [--runs N]    let the kernel's queue overflow, and see that nothing is lost
   bench [--quick] [CASE...]
                          measure, and hold it against the machine's limits
 ";
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Some((&"fuzz", args)) => fuzz::run(args),
         Some((&"soak", args)) => soak::run(args),
         Some((&"kill", args)) => kill::run(args),
+        Some((&"overflow", args)) => overflow::run(args),
         Some((&"bench", args)) => bench::run(args),
         Some((&("help" | "-h" | "--help"), _)) => {
             print!("{USAGE}");

@@ -35,7 +35,7 @@ use crate::{
     tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Touch, Tree},
 };
 
-pub use self::recovery::{Kept, KeptBefore, Memo};
+pub use self::recovery::{Kept, KeptBefore, Memo, Stray, StrayEnd};
 use self::{own::OwnChanges, recovery::Recovery};
 
 /// Everything that can happen.
@@ -79,6 +79,10 @@ pub enum Input<'a> {
     Lost(i64),
     /// [`Effect::LookFor`] of this number has been carried out: these are not there.
     Missing(u64, Vec<TaskId>),
+    /// [`Effect::EndStrays`] has been carried out: what was there, and what became of it.
+    StraysEnded(Vec<StrayEnd>),
+    /// [`Effect::ListWatches`] has been carried out.
+    Watches(Vec<Wd>),
     /// Tell with [`Effect::Passed`] of this number when everything that is in the queue by now has
     /// been handled.
     Fence(u64),
@@ -109,6 +113,12 @@ pub enum Effect {
     Keep(Keep),
     /// Look whether what these tasks are about is there; answer with [`Input::Missing`].
     LookFor(u64, Vec<(TaskId, Arc<[u8]>)>),
+    /// End what these runs of an earlier process have started, if it is still there; answer with
+    /// [`Input::StraysEnded`].
+    EndStrays(Vec<Stray>),
+    /// List the watches that the kernel has, but for those that are not the tree's; answer at once
+    /// with [`Input::Watches`].
+    ListWatches,
     /// What was in the queue when [`Input::Fence`] of this number came has been handled.
     Passed(u64),
     /// Write a line to the log.
@@ -131,6 +141,13 @@ pub enum Keep {
     /// Something happened to a name: what is known of it is to be looked up anew, and counts once
     /// everything has been handled that happened before.
     Touched(Touch),
+    /// A name has left a directory: what is known of it does not count any more.
+    Left {
+        /// The directory.
+        index: IndexId,
+        /// The name in it.
+        name: Box<[u8]>,
+    },
     /// All that was said to be below one path is below another now.
     Renamed {
         /// The old path.
@@ -300,6 +317,8 @@ impl Engine {
             Input::Stop => self.handle_stop(now),
             Input::Lost(since) => self.handle_lost(since),
             Input::Missing(number, missing) => self.handle_missing(now, number, &missing),
+            Input::StraysEnded(ends) => self.handle_strays_ended(now, ends),
+            Input::Watches(watches) => self.handle_watches(&watches),
             Input::Fence(number) => self.recovery.fence(&mut self.tree, number),
             Input::Time => self.handle_time(now),
         }
@@ -331,7 +350,7 @@ impl Engine {
     fn poll_desk(&mut self) -> Option<Effect> {
         let mut effect = self.desk.effects.pop_front()?;
         if let Effect::Keep(Keep::Task(task)) = &mut effect {
-            task.dir = recovery::dir_of(&self.tree, &task.event);
+            task.dir = self.recovery.dir_of(&self.tree, task);
         }
         Some(effect)
     }

@@ -208,6 +208,11 @@ pub enum Say {
         /// How many directories are watched.
         directories: usize,
     },
+    /// Watches were found that no directory has: they are removed.
+    WatchesLeft {
+        /// How many.
+        watches: usize,
+    },
     /// It cannot be known whether a file is still being written.
     Unprobed {
         /// The file.
@@ -274,6 +279,22 @@ pub enum Say {
         /// Whether it runs again.
         again: bool,
     },
+    /// What such a run has started was still there, and has been ended.
+    StrayEnded {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// The process.
+        process: u32,
+    },
+    /// It was still there, and could not be ended.
+    StrayStays {
+        /// The task's subject.
+        path: Arc<[u8]>,
+        /// The process.
+        process: u32,
+        /// What was tried, and why it failed.
+        error: String,
+    },
     /// Nothing has been missed while no process ran, but this.
     CaughtUp {
         /// How many changes were found.
@@ -323,7 +344,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 41] = [
+    pub const NAMES: [&'static str; 44] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -350,6 +371,7 @@ impl Say {
         "overflow",
         "starts-over",
         "resynced",
+        "watches-left",
         "unprobed",
         "pattern-fault",
         "ready",
@@ -359,6 +381,8 @@ impl Say {
         "reloaded",
         "restored",
         "interrupted",
+        "stray-ended",
+        "stray-stays",
         "caught-up",
         "kept",
         "store-set-aside",
@@ -397,6 +421,7 @@ impl Say {
             Self::Overflow => "overflow",
             Self::StartsOver { .. } => "starts-over",
             Self::Resynced { .. } => "resynced",
+            Self::WatchesLeft { .. } => "watches-left",
             Self::Unprobed { .. } => "unprobed",
             Self::PatternFault { .. } => "pattern-fault",
             Self::Ready { .. } => "ready",
@@ -406,6 +431,8 @@ impl Say {
             Self::Reloaded { .. } => "reloaded",
             Self::Restored { .. } => "restored",
             Self::Interrupted { .. } => "interrupted",
+            Self::StrayEnded { .. } => "stray-ended",
+            Self::StrayStays { .. } => "stray-stays",
             Self::CaughtUp { .. } => "caught-up",
             Self::Kept { .. } => "kept",
             Self::StoreSetAside { .. } => "store-set-aside",
@@ -441,11 +468,14 @@ impl Say {
             | Self::StartsOver { path, .. }
             | Self::Unprobed { path, .. }
             | Self::Interrupted { path, .. }
+            | Self::StrayEnded { path, .. }
+            | Self::StrayStays { path, .. }
             | Self::StoreSetAside { path }
             | Self::PatternFault { path, .. }
             | Self::Followed { to: path, .. } => Some(path),
             Self::Overflow
             | Self::Resynced { .. }
+            | Self::WatchesLeft { .. }
             | Self::Ready { .. }
             | Self::Stopping { .. }
             | Self::ShutdownTimeout { .. }
@@ -518,6 +548,8 @@ impl Say {
             | Self::Waits { .. }
             | Self::Vanished { .. }
             | Self::StartsOver { .. }
+            | Self::StrayEnded { .. }
+            | Self::WatchesLeft { .. }
             | Self::Unprobed { .. } => Level::Warning,
             Self::BreakerTripped { .. }
             | Self::Unwatched { .. }
@@ -525,6 +557,7 @@ impl Say {
             | Self::Overflow
             | Self::PatternFault { .. }
             | Self::ShutdownTimeout { .. }
+            | Self::StrayStays { .. }
             | Self::StoreSetAside { .. }
             | Self::StoreFull { .. }
             | Self::StoreFailed { .. } => Level::Error,
@@ -657,6 +690,12 @@ impl fmt::Display for Say {
             Self::StartsOver { path } => {
                 write!(f, "lost track of {}: it is read anew", shown(path))
             }
+            Self::WatchesLeft { watches } => write!(
+                f,
+                "{} of no known directory {} left over, and removed",
+                Count(*watches, "watch", "watches"),
+                if *watches == 1 { "was" } else { "were" },
+            ),
             Self::Resynced { recovered, directories } => write!(
                 f,
                 "in step again, {} watched; {}; what was only opened, read or written to in \
@@ -701,6 +740,18 @@ impl fmt::Display for Say {
                 "attempt {attempt} for {} was cut off by the end of the daemon, {}",
                 shown(path),
                 if *again { "it runs again" } else { "it is not run again" }
+            ),
+            Self::StrayEnded { path, process } => write!(
+                f,
+                "process {process} of the run for {} that was cut off was still there, and was \
+                 ended",
+                shown(path),
+            ),
+            Self::StrayStays { path, process, error } => write!(
+                f,
+                "process {process} of the run for {} that was cut off is still there, and goes on \
+                 beside the next: {error}",
+                shown(path),
             ),
             Self::CaughtUp { recovered } => write!(
                 f,
@@ -802,6 +853,7 @@ mod tests {
             Say::Overflow,
             Say::StartsOver { path: dir() },
             Say::Resynced { recovered: 17, directories: 1204 },
+            Say::WatchesLeft { watches: 2 },
             Say::Unprobed {
                 path: path(),
                 error: "fcntl(F_SETLEASE): operation not permitted".into(),
@@ -819,6 +871,12 @@ mod tests {
             Say::Restored { tasks: 12 },
             Say::Interrupted { path: path(), attempt: 1, again: true },
             Say::Interrupted { path: path(), attempt: 1, again: false },
+            Say::StrayEnded { path: path(), process: 4711 },
+            Say::StrayStays {
+                path: path(),
+                process: 4711,
+                error: "it does not end, although it was killed".into(),
+            },
             Say::CaughtUp { recovered: 37 },
             Say::Kept { tasks: 1 },
             Say::StoreSetAside {

@@ -307,6 +307,14 @@ pub struct Touch {
 /// What somebody who keeps an index has to hear of, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outdated {
+    /// A name has left a directory: what was known of it does not count any more, since what there
+    /// was to do about it may be given up for that.
+    Left {
+        /// The directory.
+        index: IndexId,
+        /// The name in it.
+        name: Box<[u8]>,
+    },
     /// Something happened to a name.
     Name(Touch),
     /// All that was said to be below one path is below another now.
@@ -667,6 +675,19 @@ impl Tree {
         self.memory.familiar = Vec::new();
         self.memory.unfinished = Unfinished::default();
         self.memory.lost_since = None;
+    }
+
+    /// Takes in all watches that the kernel has, outside of any question to it. Those that no
+    /// directory stands for are left; gives back how many there were. One that is missing is no
+    /// sign: the record of its end may be in the queue.
+    pub fn handle_watches(&mut self, watches: &[Wd]) -> usize {
+        if !self.is_settled() {
+            return 0;
+        }
+        let stray = watches.iter().filter(|it| self.nodes.first_of(**it).is_none());
+        let before = self.leaving.len();
+        self.leaving.extend(stray);
+        self.leaving.len() - before
     }
 
     // -- out --

@@ -413,6 +413,8 @@ impl Stage {
             | Effect::Barrier
             | Effect::Keep(_)
             | Effect::LookFor(..)
+            | Effect::EndStrays(..)
+            | Effect::ListWatches
             | Effect::Passed(_) => return,
             Effect::Start(start) => self.started_line(start),
             Effect::Probe(probe, plan) => {

@@ -10,6 +10,7 @@ mod keeping;
 mod kernel;
 mod measured;
 mod progress;
+mod strays;
 mod translate;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 };
 
 use pyinotifyd_core::{
-    engine::{Effect, Engine, Input},
+    engine::{Effect, Engine, Input, StrayEnd},
     event::{Event, Mask},
     plan::Plan,
     record::{Record, Wd},
@@ -29,7 +30,7 @@ use pyinotifyd_core::{
     time::Instant,
     tree::{EnterError, Found, Ticket},
 };
-use pyinotifyd_sys::inotify::decode;
+use pyinotifyd_sys::{inotify::decode, time};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
@@ -42,6 +43,7 @@ use self::{
     kernel::Kernel,
     measured::Measuring,
     progress::Progress,
+    strays::Strays,
 };
 use crate::{
     action::{Actions, Environment},
@@ -122,7 +124,7 @@ pub(crate) fn run(setup: Setup) -> Result<Exit, Fatal> {
         .enable_time()
         .build()
         .map_err(|error| Fatal::text(format!("cannot start: {error}")))?;
-    let done = runtime.block_on(async { Loop::new(setup)?.run().await });
+    let done = runtime.block_on(async { Box::pin(Loop::new(setup)?.run()).await });
     // A file action that hangs in its file system must not keep the process.
     runtime.shutdown_background();
     done
@@ -152,6 +154,7 @@ struct Loop {
     silent_since: Option<Clock>,
     looked: mpsc::UnboundedReceiver<(u64, Vec<TaskId>)>,
     looks: mpsc::UnboundedSender<(u64, Vec<TaskId>)>,
+    strays: Strays,
     signals: Signals,
     start: Clock,
     /// Records that were read but not handed over yet, and how many bytes of them were.
@@ -182,6 +185,7 @@ enum Woken {
     Asked(Box<Asked>),
     Measured(Measured),
     Looked(u64, Vec<TaskId>),
+    StraysEnded(Vec<StrayEnd>),
     Stop,
     Reload,
     Mounts,
@@ -203,13 +207,13 @@ impl Loop {
         }
         let signals = Signals::new()
             .map_err(|error| Fatal::text(format!("cannot listen to signals: {error}")))?;
-        let start = Clock::now();
+        let (start, wall) = (Clock::now(), time::now());
         let (plan, seed) = (setup.plan, seed()?);
         // A dry run must not take what waits for the real one.
         let state_dir = setup.state_dir.filter(|_| !setup.dry_run);
         let (engine, keeping) = match &state_dir {
             Some(dir) => {
-                let (keeping, kept, told) = Keeping::open(dir)?;
+                let (keeping, kept, told) = Keeping::open(dir, wall)?;
                 if let Some(say) = told {
                     log::say(&Report { logname: Arc::clone(&plan.logname), task: None, say });
                 }
@@ -236,6 +240,7 @@ impl Loop {
             silent_since: None,
             looked,
             looks,
+            strays: Strays::new(),
             signals,
             start,
             records: Vec::new(),
@@ -273,6 +278,7 @@ impl Loop {
                 Woken::Asked(asked) => self.asked(*asked),
                 // Who has asked may have gone.
                 Woken::Measured(asked) => drop(asked.send(self.measure())),
+                Woken::StraysEnded(ends) => self.handle(Input::StraysEnded(ends)),
                 Woken::Stop => self.handle(Input::Stop),
                 Woken::Reload => self.reload(),
                 Woken::Mounts => self.look_at_mounts(),
@@ -311,6 +317,7 @@ impl Loop {
             loaded = self.loading.next() => Woken::Loaded(loaded),
             reply = stored(&mut self.keeping) => Woken::Stored(reply),
             Some((number, missing)) = self.looked.recv() => Woken::Looked(number, missing),
+            ends = self.strays.next() => Woken::StraysEnded(ends),
             (host, heard) = self.actions.hosted.hear() => Woken::Heard(host, heard),
             () = self.kernel.mounts_changed() => Woken::Mounts,
             () = self.kernel.woken() => Woken::Work,
@@ -506,6 +513,10 @@ impl Loop {
                     let now = self.now();
                     self.engine.handle(now, Input::Barrier(barrier));
                 }
+                Effect::ListWatches => {
+                    let (watches, now) = (self.kernel.watches(), self.now());
+                    self.engine.handle(now, Input::Watches(watches));
+                }
                 Effect::Start(start) => match &mut self.keeping {
                     Some(keeping) => keeping.hold(start),
                     None => self.actions.start(start.run, &start.plan, start.files),
@@ -532,6 +543,7 @@ impl Loop {
                     }
                 }
                 Effect::LookFor(number, tasks) => self.look_for(number, tasks),
+                Effect::EndStrays(strays) => self.strays.end(strays),
                 Effect::Probe(probe, plan) => self.actions.tests.start(probe, &plan),
                 Effect::Ask(question) => self.actions.hosted.ask(question),
                 Effect::Say(report) => {

@@ -148,6 +148,9 @@ impl Service {
             | Say::Restored { .. }
             | Say::Interrupted { .. }
             | Say::Kept { .. }
+            | Say::StrayEnded { .. }
+            | Say::WatchesLeft { .. }
+            | Say::StrayStays { .. }
             | Say::StoreSetAside { .. } => (),
         }
     }

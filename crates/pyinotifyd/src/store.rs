@@ -36,6 +36,7 @@
 
 mod apply;
 mod batch;
+mod eyes;
 mod fault;
 mod index;
 mod journal;
@@ -91,6 +92,13 @@ pub enum Say {
         path: Vec<u8>,
         /// Whether it may be open for writing: then its state counts only once it is closed.
         probe: bool,
+    },
+    /// A name has left a directory: its row does not count any more, from this commit on.
+    Left {
+        /// The directory.
+        dir: IndexId,
+        /// The name.
+        name: Box<[u8]>,
     },
     /// What was said to be below one path is below another now: paths of [`Say::Touch`] lead there.
     Renamed {

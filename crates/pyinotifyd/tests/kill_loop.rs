@@ -2,11 +2,12 @@
 //! versions a task has seen.
 //!
 //! What must hold at the end: the last version of each file that is left has been seen whole, no
-//! task has seen half of one, and what was seen twice is bounded by a multiple of the kills. Files that a rule
-//! moves are there exactly once, at their source or at their destination.
+//! task has seen half of one, and nothing was seen twice but by a run that a kill cut off, or because
+//! the file changed while its run was under way. Files that a rule moves are there exactly once, at
+//! their source or at their destination.
 //!
-//! `KILLS` is how often (200, and 100 for the rules), `SEED` repeats a run; `LEVEL` is how much is logged, and with `KEEP`
-//! the folder is left. `cargo xtask kill` runs it for long.
+//! `KILLS` is how often (200, and 100 for the rules), `SEED` repeats a run; `LEVEL` is how much is
+//! logged (info, or more), and with `KEEP` the folder is left. `cargo xtask kill` runs it for long.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -37,7 +38,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use chance::{Pace, Random, number, seed};
 
-/// How long the last daemon may take to see what is left, from the last that it saw on.
+/// How long the last daemon may go on without seeing anything of what is left.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was seen so long ago is not looked at any more, also not by a run that a kill cut off: only
@@ -179,19 +180,28 @@ impl Writer {
         let text = fs::read(&self.ledger).unwrap_or_default();
         let end = text.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
         for line in String::from_utf8_lossy(&text[self.read.min(end)..end]).lines() {
-            if let Some(version) = version_of(line) {
-                self.seen.insert(version, Instant::now());
+            if let Some(run) = Run::of(line) {
+                self.seen.insert(run.version, Instant::now());
             }
         }
         self.read = end;
     }
 }
 
-/// The version of a whole line.
-fn version_of(line: &str) -> Option<u64> {
-    let (first, second) = line.split_once(' ')?;
-    let version = first.strip_prefix('b')?;
-    (second.strip_prefix('e')? == version).then(|| version.parse().unwrap())
+/// A line of the ledger: which version a run has seen, and of which task it was.
+struct Run<'a> {
+    version: u64,
+    task: &'a str,
+}
+
+impl<'a> Run<'a> {
+    /// `None`: it has seen half of one.
+    fn of(line: &'a str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let version = words.next()?.strip_prefix('b')?;
+        let is_whole = words.next()?.strip_prefix('e')? == version;
+        is_whole.then(|| Self { version: version.parse().unwrap(), task: words.next().unwrap() })
+    }
 }
 
 struct Folder {
@@ -215,7 +225,7 @@ impl Folder {
     }
 
     fn configure(&self, config: &str) {
-        let level = std::env::var("LEVEL").unwrap_or_else(|_| "warning".into());
+        let level = std::env::var("LEVEL").unwrap_or_else(|_| "info".into());
         let config = config.replace("LEVEL", &level);
         let config = config.replace('@', self.dir.path().to_str().unwrap());
         fs::write(self.path("config.toml"), config).unwrap();
@@ -296,6 +306,7 @@ fn torment(folder: &Folder, random: &mut Random, times: u64, mut look: impl FnMu
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, and what it is held against")]
 fn no_last_version_is_lost_and_none_is_seen_in_half() {
     let kills = number("KILLS", 200);
     let mut random = Random(seed());
@@ -310,7 +321,7 @@ shutdown_timeout = "2s"
 [log]
 level = "LEVEL"
 [scheduler.see]
-exec = ["/bin/sh", "-c", '[ -e "$1" ] || exit 1; IFS= read -r line < "$1" || line="half:$line"; printf "%s\n" "$line" >> "$2"', "sh", "{pathname}", "@/ledger"]
+exec = ["/bin/sh", "-c", '[ -e "$1" ] || exit 1; IFS= read -r line < "$1" || line="half:$line"; printf "%s %s %s\n" "$line" "$PYINOTIFYD_TASK_ID" "$PYINOTIFYD_ATTEMPT" >> "$2"', "sh", "{pathname}", "@/ledger"]
 delay = "30ms"
 slots = 1
 ready = "closed"
@@ -351,13 +362,12 @@ IN_DELETE = { cancel = "see" }
 
     let daemon = folder.start();
     let left: BTreeSet<u64> = writer.files.values().copied().collect();
-    // On a busy machine there may be thousands of tasks to go: patience is for when nothing comes.
-    let (mut read, mut since) = (0, Instant::now());
+    let (mut count, mut since) = (0, Instant::now());
     let ledger = loop {
         let ledger = fs::read_to_string(folder.path("ledger")).unwrap();
-        let seen: BTreeSet<u64> = ledger.lines().filter_map(version_of).collect();
-        if ledger.len() > read {
-            (read, since) = (ledger.len(), Instant::now());
+        let seen: BTreeSet<u64> = ledger.lines().filter_map(Run::of).map(|it| it.version).collect();
+        if seen.len() > count {
+            (count, since) = (seen.len(), Instant::now());
         }
         if left.is_subset(&seen) || since.elapsed() > PATIENCE {
             break ledger;
@@ -366,28 +376,48 @@ IN_DELETE = { cancel = "see" }
     };
     end(daemon);
 
-    let mut runs: BTreeMap<u64, usize> = BTreeMap::new();
-    for version in ledger.lines().filter_map(version_of) {
-        *runs.entry(version).or_default() += 1;
+    let mut runs: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for Run { version, task } in ledger.lines().filter_map(Run::of) {
+        runs.entry(version).or_default().push(task);
     }
     let halves: Vec<&str> = ledger.lines().filter(|it| it.starts_with("half:b")).collect();
     let lost: Vec<_> = writer.files.iter().filter(|it| !runs.contains_key(it.1)).collect();
-    let repeats: usize = runs.values().map(|it| it - 1).sum();
+    // A task that has seen a version and runs again was cut off before its end was on the disk. What
+    // another task has seen before may have come while that ran: then the log says so, unless the
+    // daemon had heard of its end by then.
+    let log = folder.whole_log();
+    let again = log.lines().filter_map(|it| it.split_once(": runs again for "));
+    let again: BTreeSet<&str> = again.filter_map(|it| it.0.rsplit(' ').next()).collect();
+    let (mut cut_off, mut overtaken, mut repeats) = (0, 0, Vec::new());
+    for (version, tasks) in &runs {
+        let mut known = BTreeSet::from([tasks[0]]);
+        for task in &tasks[1..] {
+            match known.insert(task) {
+                false => cut_off += 1,
+                true if again.contains(task) => overtaken += 1,
+                true => repeats.push((version, task)),
+            }
+        }
+    }
     eprintln!(
         "{kills} kills, {} versions, {} files left, {} directories renamed: {} lost, {} seen in \
-         half, {repeats} seen again",
+         half; seen again: {cut_off} by runs that were cut off, {overtaken} that came during their \
+         run, {} others",
         writer.versions,
         left.len(),
         writer.renames,
         lost.len(),
         halves.len(),
+        repeats.len(),
     );
     assert!(writer.root.is_dir());
     assert!(lost.is_empty(), "lost: {lost:?}\n{}", folder.log());
     assert!(halves.is_empty(), "seen in half: {halves:?}\n{}", folder.log());
-    // A kill cuts off a run. A directory whose records contradict each other is told anew, with all
-    // that is in it: few kills cost more than one, and that is what this is to notice.
-    let anew = folder.whole_log().matches("lost track of ").count();
+    // As many as there are slots.
+    assert!(cut_off <= kills, "{cut_off} were cut off\n{}", folder.log());
+    // A directory whose records contradict each other is told anew, with all that is in it.
+    let anew = log.matches("lost track of ").count();
     eprintln!("{anew} directories were told anew");
-    assert!(repeats as u64 <= 10 * kills, "{repeats} seen again\n{}", folder.log());
+    let bound = if anew == 0 { 1 + kills / 50 } else { 10 * kills };
+    assert!(repeats.len() as u64 <= bound, "seen again: {repeats:?}");
 }

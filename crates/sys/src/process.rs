@@ -22,6 +22,7 @@
 
 pub mod identity;
 pub mod limits;
+pub mod strays;
 
 use std::{
     ffi::{CStr, c_char, c_int, c_short},

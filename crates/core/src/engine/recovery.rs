@@ -14,18 +14,20 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{Effect, Engine, Keep, Life, schedule, scope};
 use crate::{
     event::{Event, EventType},
     path,
-    plan::{Binding, Plan, SchedulerId, Watch, WatchId},
+    plan::{Action, Binding, Plan, SchedulerId, Watch, WatchId},
+    record::Wd,
     report::{CancelReason, Report, Say},
     schedule::Note,
     scope::Coverage,
     stamp::{IndexId, Stamp},
-    task::{KeptTask, TaskId},
+    task::{KeptState, KeptTask, TaskId},
     time::Instant,
     tree::{Outdated, Sighting, Tree, Unfinished},
 };
@@ -50,6 +52,28 @@ pub struct KeptBefore {
     pub stamp: Option<Stamp>,
 }
 
+/// A run that was cut off, and whose command may still go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// The task that it was for.
+    pub task: TaskId,
+    /// The user that its command runs as, if that is another than the daemon's.
+    pub user: Option<u32>,
+    /// How long it has to end when it is asked to, before it is killed.
+    pub kill_after: Duration,
+}
+
+/// What became of a command that still went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StrayEnd {
+    /// The task that it was for.
+    pub task: TaskId,
+    /// Its process.
+    pub process: u32,
+    /// `None`: it has ended. Otherwise what was tried, and why it failed.
+    pub error: Option<String>,
+}
+
 /// Whose memo it is: a scheduler's, and of which name in which directory. Without an index of
 /// directories, the name is the path.
 type MemoKey = (SchedulerId, IndexId, Box<[u8]>);
@@ -68,14 +92,26 @@ pub(super) struct Recovery {
     stage: Stage,
     /// How many tasks of an earlier process wait for it to be known.
     restored: usize,
-    /// What those are about.
-    places: Vec<(TaskId, IndexId, Arc<Event>)>,
+    /// Tasks whose runs were cut off, and their schedulers' names. They run again, unless something
+    /// else has come of them by then.
+    cut_off: Vec<(TaskId, Arc<str>, Arc<Event>)>,
+    /// While nothing starts because the commands of such runs may still go on: their tasks.
+    strays: Option<BTreeMap<TaskId, Told>>,
+    /// Whether it is known that records were lost, and the record that says so is still to come.
+    lost: bool,
+    /// Whether the kernel's watches are to be held against the tree's once that is known.
+    audits: bool,
+    /// What those are about, until it is known where that is now.
+    places: BTreeMap<TaskId, (IndexId, Arc<Event>)>,
     /// How often it was looked up whether files are there.
     looks: u64,
     /// What is to be told once everything queued before has been handled, and where in the tree's
     /// count that is.
     fences: VecDeque<(u32, u64)>,
 }
+
+/// Of whom a stray is told: the logname of its scheduler, and the path of its task.
+type Told = (Arc<str>, Arc<[u8]>);
 
 /// See [`Recovery`].
 #[derive(Debug, Default)]
@@ -85,8 +121,20 @@ enum Stage {
     InStep,
     /// The trees are being read.
     Reading,
-    /// The trees are known; whether there is what these tasks are about is being looked up.
-    Looking(u64, BTreeMap<TaskId, Arc<Event>>),
+    /// The trees are known; whether there is what these tasks are about is being looked up, by the
+    /// look of this number.
+    Looking { number: u64, tasks: BTreeMap<TaskId, Arc<Event>>, turn: Turn },
+    /// These are about something that was not there. When what was queued by then has been handled,
+    /// it is known of which it has only moved.
+    Missing { fence: u32, tasks: BTreeMap<TaskId, Arc<Event>>, turn: Turn },
+}
+
+/// A path may lead nowhere before the record of the move is queued: the kernel tells of it a moment
+/// later. So what is missing is looked for twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    First,
+    Last,
 }
 
 /// For whom a difference is news.
@@ -105,6 +153,20 @@ pub(super) struct Known {
 impl Recovery {
     pub(super) fn keeps(&self) -> bool {
         self.keeps
+    }
+
+    /// The directory that a task is about. Of one that was restored the path may be of yesterday,
+    /// also when a rename of today has changed it, and lead to another directory or none.
+    pub(super) fn dir_of(&self, tree: &Tree, task: &KeptTask) -> IndexId {
+        let is_same = |then: &Event| {
+            let now = &task.event;
+            (now.wd, now.cookie, now.mask, now.name())
+                == (then.wd, then.cookie, then.mask, then.name())
+        };
+        match self.places.get(&task.id) {
+            Some((dir, event)) if is_same(event) => *dir,
+            Some(_) | None => dir_of(tree, &task.event),
+        }
     }
 
     pub(super) fn fence(&mut self, tree: &mut Tree, number: u64) {
@@ -146,8 +208,12 @@ impl Engine {
             }
             let (id, path) = (task.id, Arc::clone(&task.event.pathname));
             self.recovery.restored += 1;
+            if task.state == KeptState::Running {
+                let (scheduler, event) = (Arc::clone(&task.scheduler), Arc::clone(&task.event));
+                self.recovery.cut_off.push((id, scheduler, event));
+            }
             if task.dir != IndexId::NONE && task.event.subject.is_none() {
-                self.recovery.places.push((id, task.dir, Arc::clone(&task.event)));
+                self.recovery.places.insert(id, (task.dir, Arc::clone(&task.event)));
             }
             if !self.desk.schedule.handle_restored(now, task) {
                 let say = Say::Cancelled { path, why: CancelReason::SchedulerGone };
@@ -166,10 +232,13 @@ impl Engine {
             self.tree.handle_lost_since(since);
             self.desk.schedule.hold();
             self.keep(Keep::Lost);
+            self.recovery.lost = true;
         }
     }
 
     pub(super) fn handle_overflow(&mut self) {
+        self.recovery.lost = false;
+        self.recovery.audits = true;
         self.desk.schedule.hold();
         self.keep(Keep::Lost);
         self.recovery.stage = Stage::Reading;
@@ -178,24 +247,52 @@ impl Engine {
 
     /// The trees are known.
     pub(super) fn go_on(&mut self, now: Instant) {
-        match self.recovery.stage {
+        if self.recovery.lost {
+            // All is read anew when the record comes that says so.
+            return;
+        }
+        match &mut self.recovery.stage {
             Stage::Reading => {
                 self.follow_restored(now);
                 let tasks = self.desk.schedule.tasks_of_files();
-                let paths: Vec<_> =
-                    tasks.iter().map(|(id, it)| (*id, Arc::clone(&it.pathname))).collect();
-                self.recovery.looks += 1;
-                let number = self.recovery.looks;
-                self.recovery.stage = Stage::Looking(number, tasks.into_iter().collect());
-                if paths.is_empty() {
-                    self.handle_missing(now, number, &[]);
-                } else {
-                    self.desk.effects.push_back(Effect::LookFor(number, paths));
+                self.look_for(now, tasks.into_iter().collect(), Turn::First);
+            }
+            Stage::Missing { fence, tasks, turn } if self.tree.has_passed(*fence) => {
+                let tasks = mem::take(tasks);
+                match turn {
+                    Turn::First => self.look_for(now, tasks, Turn::Last),
+                    Turn::Last => self.be_in_step(now, &tasks),
                 }
             }
-            Stage::InStep if self.life == Life::Starting => self.be_ready(),
-            Stage::Looking(..) | Stage::InStep => (),
+            Stage::InStep => {
+                if mem::take(&mut self.recovery.audits) {
+                    self.desk.effects.push_back(Effect::ListWatches);
+                }
+                if self.life == Life::Starting {
+                    self.be_ready();
+                }
+            }
+            Stage::Looking { .. } | Stage::Missing { .. } => (),
         }
+    }
+
+    /// What left the tree while records were lost may still be watched.
+    pub(super) fn handle_watches(&mut self, watches: &[Wd]) {
+        let watches = self.tree.handle_watches(watches);
+        if watches > 0 {
+            self.say(Say::WatchesLeft { watches });
+        }
+    }
+
+    fn look_for(&mut self, now: Instant, tasks: BTreeMap<TaskId, Arc<Event>>, turn: Turn) {
+        if tasks.is_empty() {
+            return self.be_in_step(now, &tasks);
+        }
+        let paths = tasks.iter().map(|(id, it)| (*id, Arc::clone(&it.pathname)));
+        self.recovery.looks += 1;
+        let number = self.recovery.looks;
+        self.desk.effects.push_back(Effect::LookFor(number, paths.collect()));
+        self.recovery.stage = Stage::Looking { number, tasks, turn };
     }
 
     /// Directories may have been renamed while nobody watched: what is about something in them goes
@@ -206,7 +303,7 @@ impl Engine {
             return;
         }
         let dirs: BTreeMap<IndexId, Vec<u8>> = self.tree.indexed().collect();
-        let moved = places.into_iter().filter_map(|(id, dir, event)| {
+        let moved = places.into_iter().filter_map(|(id, (dir, event))| {
             let name = event.name();
             let mut path = dirs.get(&dir)?.clone();
             if !name.is_empty() {
@@ -217,15 +314,32 @@ impl Engine {
         self.desk.schedule.handle_relocated(now, &moved.collect());
     }
 
+    /// Takes in what was not found.
     pub(super) fn handle_missing(&mut self, now: Instant, number: u64, missing: &[TaskId]) {
-        // Should records have been lost meanwhile, all is read and looked up once more.
-        let asked = match &mut self.recovery.stage {
-            Stage::Looking(asked, tasks) if *asked == number => mem::take(tasks),
-            Stage::InStep | Stage::Reading | Stage::Looking(..) => return,
+        // Should records have been lost meanwhile, all is looked up once more.
+        let (asked, turn) = match &mut self.recovery.stage {
+            Stage::Looking { number: asked, tasks, turn }
+                if *asked == number && !self.recovery.lost =>
+            {
+                (mem::take(tasks), *turn)
+            }
+            Stage::InStep | Stage::Reading | Stage::Looking { .. } | Stage::Missing { .. } => {
+                return;
+            }
         };
-        self.recovery.stage = Stage::InStep;
         let missing = missing.iter().filter_map(|id| Some((*id, Arc::clone(asked.get(id)?))));
-        self.desk.schedule.handle_missing(&missing.collect());
+        let tasks: BTreeMap<TaskId, Arc<Event>> = missing.collect();
+        if tasks.is_empty() {
+            return self.be_in_step(now, &tasks);
+        }
+        self.recovery.stage = Stage::Missing { fence: self.tree.fence(), tasks, turn };
+    }
+
+    /// It is known what there is to do: these tasks are about nothing any more, unless something has
+    /// come of them meanwhile.
+    fn be_in_step(&mut self, now: Instant, missing: &BTreeMap<TaskId, Arc<Event>>) {
+        self.recovery.stage = Stage::InStep;
+        self.desk.schedule.handle_missing(missing);
         self.tree.handle_in_step();
         let known = mem::take(&mut self.desk.known);
         match self.life {
@@ -248,8 +362,57 @@ impl Engine {
             }
             Life::Stopping { .. } | Life::GivingUp | Life::Over => (),
         }
-        self.desk.schedule.handle_release(now);
-        self.desk.drain_schedule(&self.plan, now);
+        self.seek_strays();
+        self.release(now);
+    }
+
+    /// Has commands ended that may still go on although something is about to run in their place.
+    /// What is not run again is left alone: that its file is gone may be what it has done.
+    fn seek_strays(&mut self) {
+        let Engine { plan, desk, recovery, .. } = self;
+        let mut strays = Vec::new();
+        let mut told = BTreeMap::new();
+        for (task, name, event) in mem::take(&mut recovery.cut_off) {
+            let found = plan.schedulers().find(|(_, it)| it.name == name);
+            let Some((_, scheduler)) = found else { continue };
+            let process = match &scheduler.action {
+                Action::Exec(exec) => &exec.process,
+                Action::Shell(shell) => &shell.process,
+                // Those end with the daemon, or with its host.
+                Action::Rules(_) | Action::Log(_) | Action::Hosted(_) => continue,
+            };
+            if desk.schedule.has_task(&name, task, &event) {
+                let user = process.user.as_ref().map(|it| it.uid);
+                strays.push(Stray { task, user, kill_after: scheduler.kill_after });
+                told.insert(task, (Arc::clone(&scheduler.logname), Arc::clone(&event.pathname)));
+            }
+        }
+        if !strays.is_empty() {
+            recovery.strays = Some(told);
+            desk.effects.push_back(Effect::EndStrays(strays));
+        }
+    }
+
+    pub(super) fn handle_strays_ended(&mut self, now: Instant, ends: Vec<StrayEnd>) {
+        let mut told = self.recovery.strays.take().unwrap_or_default();
+        for StrayEnd { task, process, error } in ends {
+            let Some((logname, path)) = told.remove(&task) else { continue };
+            let say = match error {
+                None => Say::StrayEnded { path, process },
+                Some(error) => Say::StrayStays { path, process, error },
+            };
+            self.desk.effects.push_back(Effect::Say(Report { logname, task: Some(task), say }));
+        }
+        self.release(now);
+    }
+
+    /// What is known to have to run may start, unless something else is in its way.
+    fn release(&mut self, now: Instant) {
+        let is_known = matches!(self.recovery.stage, Stage::InStep) && !self.recovery.lost;
+        if is_known && self.recovery.strays.is_none() {
+            self.desk.schedule.handle_release(now);
+            self.desk.drain_schedule(&self.plan, now);
+        }
     }
 
     fn be_ready(&mut self) {
@@ -266,6 +429,7 @@ impl Engine {
         let effects = &mut self.desk.effects;
         while let Some(outdated) = self.tree.poll_outdated() {
             effects.push_back(Effect::Keep(match outdated {
+                Outdated::Left { index, name } => Keep::Left { index, name },
                 Outdated::Name(touch) => Keep::Touched(touch),
                 Outdated::Paths { from, to } => Keep::Renamed { from, to },
             }));
@@ -347,7 +511,7 @@ impl From<schedule::Note> for Keep {
 }
 
 /// The directory that an event's path is in.
-pub(super) fn dir_of(tree: &Tree, event: &Event) -> IndexId {
+fn dir_of(tree: &Tree, event: &Event) -> IndexId {
     match path::split(&event.pathname) {
         // What is about a watched directory itself is about nothing in it.
         Some((dir, _)) if event.name_len > 0 => tree.index_at(dir),

@@ -137,6 +137,15 @@ impl Schedule {
         true
     }
 
+    /// Whether anything is to run for the subject of a task that was restored: that task, or what
+    /// has taken its place. Looks at every task.
+    #[must_use]
+    pub fn has_task(&self, scheduler: &str, id: TaskId, event: &Event) -> bool {
+        let follows = || self.tasks.iter().any(|(_, it)| it.id == id);
+        let lane = self.lane_named(scheduler);
+        lane.is_some_and(|it| self.find_task(it, event).is_some() || follows())
+    }
+
     /// The tasks that have not started and are about something that has to be there: all but those
     /// of a deletion, and those with one subject for all.
     #[must_use]

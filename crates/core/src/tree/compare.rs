@@ -202,12 +202,26 @@ impl Tree {
 
     /// A node leaves for good, and all below it: the index is not to keep what it had of them.
     pub(super) fn unlist(&mut self, top: NodeId) {
-        let left = self.nodes.subtree(top).into_iter().map(|it| self.nodes[it].index);
-        self.memory.gone.extend(left.filter(|it| *it != IndexId::NONE));
+        let left = self.nodes.subtree(top).into_iter().filter(|it| !self.stands_elsewhere(*it));
+        let left = left.map(|it| self.nodes[it].index).filter(|it| *it != IndexId::NONE);
+        let left: Vec<IndexId> = left.collect();
+        self.memory.gone.extend(left);
+    }
+
+    /// Whether it is a file that has been met as another Watch's path as well: it has the same number
+    /// there.
+    fn stands_elsewhere(&self, node: NodeId) -> bool {
+        let Node { index, state, .. } = self.nodes[node];
+        let mut others = self.nodes.iter().filter(|it| *it != node);
+        state.file && others.any(|it| self.nodes[it].index == index)
     }
 
     /// Takes in the listing of a directory that was entered for the first time since the start.
     pub(super) fn compare(&mut self, node: NodeId, entries: Vec<Entry>, joined: Joined) {
+        let members = &self.scope.interest(self.nodes[node].spots).members;
+        let is_familiar = members.iter().all(|it| self.memory.familiar.contains(it));
+        // What cannot be watched may change without a record.
+        self.nodes[node].state.compared = is_familiar && self.nodes.wd(node).is_some();
         let differing = match joined {
             Joined::No | Joined::Number(_) => return,
             Joined::Seen(_, seen) => {
@@ -314,8 +328,7 @@ impl Tree {
     /// writing, or closed.
     pub(super) fn note(&mut self, node: NodeId, name: &[u8], event_type: EventType, is_dir: bool) {
         use EventType as T;
-        let awaits_close = !is_dir
-            && self.scope.interest(self.nodes[node].spots).wanted.contains(T::CloseWrite.mask());
+        let awaits_close = !is_dir && self.awaits_closes(node);
         match event_type {
             T::Create | T::Modify => {
                 if awaits_close {
@@ -323,8 +336,13 @@ impl Tree {
                 }
                 self.touch(node, name, awaits_close);
             }
-            T::CloseWrite | T::Delete | T::MovedFrom => {
+            T::CloseWrite => {
                 self.memory.writing.closed(node, name);
+                self.touch_closed(node, name);
+            }
+            T::Delete | T::MovedFrom => {
+                self.memory.writing.closed(node, name);
+                self.note_left(node, name);
                 self.touch(node, name, false);
             }
             T::Attrib | T::MovedTo => self.touch(node, name, awaits_close),
@@ -346,9 +364,24 @@ impl Tree {
             Closed::No => self.memory.writing.opened(node, &entry.name),
             Closed::Yes | Closed::Unknown | Closed::NotAsked => {
                 self.memory.writing.closed(node, &entry.name);
-                self.touch(node, &entry.name, false);
+                match entry.kind {
+                    Kind::File => self.touch_closed(node, &entry.name),
+                    Kind::Directory | Kind::Other => self.touch(node, &entry.name, false),
+                }
             }
         }
+    }
+
+    /// A file was closed. It may be open again, and written to, when the index looks at it: that
+    /// state is not what has been told of.
+    fn touch_closed(&mut self, node: NodeId, name: &[u8]) {
+        let is_seen = self.nodes[node].mask.intersects(looks());
+        self.touch(node, name, self.awaits_closes(node) && !is_seen);
+    }
+
+    fn awaits_closes(&self, node: NodeId) -> bool {
+        let interest = self.scope.interest(self.nodes[node].spots);
+        interest.wanted.contains(EventType::CloseWrite.mask())
     }
 
     /// What the index has of a name is of yesterday. With `probe` it may be open for writing.
@@ -357,8 +390,7 @@ impl Tree {
         if index == IndexId::NONE {
             return;
         }
-        let looks = EventType::Open.mask().with(EventType::CloseNowrite.mask());
-        if probe && mask.intersects(looks) {
+        if probe && mask.intersects(looks()) {
             // A probe would be seen. Its close will come; if it does not, it is told twice.
             return;
         }
@@ -372,6 +404,13 @@ impl Tree {
         self.memory.outdated.push_back(Outdated::Name(touch));
     }
 
+    fn note_left(&mut self, node: NodeId, name: &[u8]) {
+        let index = self.nodes[node].index;
+        if index != IndexId::NONE {
+            self.memory.outdated.push_back(Outdated::Left { index, name: name.into() });
+        }
+    }
+
     /// What stands at `node` was at `from` before: so were paths that the index has been told.
     pub(super) fn note_moved(&mut self, node: NodeId, from: Arc<[u8]>) {
         if self.memory.keeps {
@@ -379,6 +418,11 @@ impl Tree {
             self.memory.outdated.push_back(Outdated::Paths { from, to });
         }
     }
+}
+
+/// The types by which a probe would be seen.
+fn looks() -> Mask {
+    EventType::Open.mask().with(EventType::CloseNowrite.mask())
 }
 
 #[cfg(test)]

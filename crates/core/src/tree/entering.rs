@@ -382,7 +382,9 @@ impl Tree {
         let entries = self.entries_of(node, found);
         match joined {
             Joined::Seen(..) | Joined::New(_) => self.compare(node, entries, joined),
-            Joined::No | Joined::Number(_) if new && interest.tells_entries() => {
+            Joined::No | Joined::Number(_)
+                if new && interest.tells_entries() && !self.nodes[node].state.compared =>
+            {
                 self.epochs.list(node, entries);
             }
             Joined::No | Joined::Number(_) => (),

@@ -68,6 +68,9 @@ pub(super) struct State {
     pub(super) doubtful: bool,
     /// What was told of its entries.
     pub(super) told: Told,
+    /// Whether its entries were held against the index for all Watches that it is of, so that what is
+    /// new of them is told, however it came to its place.
+    pub(super) compared: bool,
 }
 
 /// What was told of a directory's entries.

@@ -108,6 +108,7 @@ impl Tree {
                 || (after.takes_present && !before.takes_present);
             // A rename has made it part of a Watch's path.
             let leads = after.is_trail && old != spots;
+            self.nodes[node].state.compared &= !gained;
             if gained || (anew && after.is_trail) || (leads && after.globs) {
                 self.push_todo(node, Why::Arrived(Arrival::Present));
             }

@@ -57,6 +57,7 @@ enum Change {
 enum Op {
     Join { ticket: Ticket, identity: Identity, baseline: Option<(u64, Vec<Seen>)> },
     Gone(IndexId),
+    Left(Key),
     Invalidate(Key),
     Confirm(u64, Vec<(Key, State)>),
     Covers(Vec<u8>),
@@ -152,6 +153,7 @@ impl Store {
                 }
                 self.touched.insert(key, touch);
             }
+            Keep::Left { index, name } => self.ops.push(Op::Left((index, name))),
             Keep::Renamed { from, to } => {
                 let moved = |path: &[u8]| {
                     let rest = path::below(path, &from).filter(|it| !it.is_empty())?;
@@ -311,6 +313,7 @@ impl Store {
                 self.joined.remove(&dir);
                 disk.forget(dir);
             }
+            Op::Left(key) => drop(disk.entries.remove(&key)),
             Op::Invalidate(key) => {
                 if disk.entries.get(&key).is_some_and(|it| it.2 > disk.confirmed) {
                     disk.entries.remove(&key);

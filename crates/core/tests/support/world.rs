@@ -8,7 +8,7 @@ use std::{
 };
 
 use pyinotifyd_core::{
-    engine::{Effect, Engine, Input, Start},
+    engine::{Effect, Engine, Input, Start, Stray, StrayEnd},
     plan::Plan,
     record::{Record, Wd},
     task::{Outcome, Probe, ProbeId, Readiness, RunId, TaskId},
@@ -32,6 +32,8 @@ pub(crate) struct World {
     /// What is being tested.
     pub(crate) probes: BTreeMap<ProbeId, Probe>,
     walks: VecDeque<Walk>,
+    /// Whether it has been told that the overflow in the queue is to come.
+    told_lost: bool,
     pub(crate) keeping: Option<Keeping>,
 }
 
@@ -48,6 +50,8 @@ pub(crate) struct Keeping {
     owes: bool,
     asked: BTreeMap<Ticket, Join>,
     entered: BTreeMap<Ticket, (Join, Found)>,
+    /// Runs that were cut off, and whose commands are to be ended.
+    strays: VecDeque<Vec<Stray>>,
     /// Tasks whose files are to be looked for.
     looks: VecDeque<(u64, Vec<Place>)>,
     /// Runs that have started since this was looked at last.
@@ -58,13 +62,15 @@ impl World {
     pub(crate) fn new(kernel: Kernel, plan: Plan, seed: u128) -> Self {
         let engine = Engine::new(Arc::new(plan), seed);
         let (runs, probes, walks) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { kernel, engine, now: Instant::ZERO, runs, probes, walks, keeping: None }
+        let (now, told_lost, keeping) = (Instant::ZERO, false, None);
+        Self { kernel, engine, now, runs, probes, walks, told_lost, keeping }
     }
 
     /// The process ends, however: what was not committed is gone, and so are its watches and runs.
     pub(crate) fn crash(&mut self) {
         self.kernel.let_go();
         self.walks.clear();
+        self.told_lost = false;
         self.runs.clear();
         self.probes.clear();
         if let Some(keeping) = &mut self.keeping {
@@ -95,6 +101,8 @@ impl World {
                             let is_kept = keeping.store.disk.runs(task.id, task.attempt);
                             assert!(is_kept, "{:?} starts before it was committed", start.run);
                         }
+                        let apart = keeping.strays.is_empty();
+                        assert!(apart, "{:?} starts beside what was cut off", start.run);
                         keeping.started.push(start.run.id);
                         begun.push(start.run.id);
                         self.runs.insert(start.run.id, start);
@@ -129,6 +137,20 @@ impl World {
         true
     }
 
+    /// Whether there is such a question.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.keeping.as_ref().is_some_and(|it| !it.looks.is_empty())
+    }
+
+    /// Ends what was cut off.
+    pub(crate) fn end_strays(&mut self) -> bool {
+        let strays = self.keeping.as_mut().and_then(|it| it.strays.pop_front());
+        let Some(strays) = strays else { return false };
+        let ends = strays.iter().map(|it| StrayEnd { task: it.task, process: 1, error: None });
+        self.handle(Input::StraysEnded(ends.collect()));
+        true
+    }
+
     fn look_for(&mut self, number: u64, tasks: &[Place]) {
         let missing = tasks.iter().filter(|(_, path)| self.kernel.resolve(path).is_none());
         let missing = missing.map(|(id, _)| *id).collect();
@@ -160,6 +182,10 @@ impl World {
                 let wd = self.kernel.barrier();
                 self.handle(Input::Barrier(Some(wd)));
             }
+            Effect::ListWatches => {
+                let watches = self.kernel.watches.values().map(|it| it.0).collect();
+                self.handle(Input::Watches(watches));
+            }
             Effect::Start(start) => {
                 let Start { run, plan, files } = start;
                 let start = Start { run: run.clone(), plan: plan.clone(), files: files.clone() };
@@ -183,6 +209,10 @@ impl World {
                 Some(keeping) => keeping.looks.push_back((*number, tasks.clone())),
                 None => self.look_for(*number, tasks),
             },
+            Effect::EndStrays(strays) => {
+                let keeping = self.keeping.as_mut().expect("it has kept what was cut off");
+                keeping.strays.push_back(strays.clone());
+            }
             Effect::Keep(keep) => {
                 if let Some(keeping) = &mut self.keeping {
                     keeping.store.keep(keep.clone());
@@ -219,13 +249,25 @@ impl World {
         true
     }
 
+    /// The reader comes upon an overflow, while what is before it in the queue is still to be handed
+    /// over.
+    pub(crate) fn foresee(&mut self) -> bool {
+        let is_new = !self.told_lost && self.kernel.queue.iter().any(|it| it.wd == Wd::NONE);
+        if is_new {
+            self.told_lost = true;
+            self.handle(Input::Lost(self.kernel.lost_since));
+        }
+        is_new
+    }
+
     /// Hands over the next record, if the engine wants one.
     pub(crate) fn read(&mut self) -> bool {
         if !self.engine.wants_records() {
             return false;
         }
         if self.kernel.queue.front().is_some_and(|it| it.wd == Wd::NONE) {
-            self.handle(Input::Lost(self.kernel.lost_since));
+            self.foresee();
+            self.told_lost = false;
         }
         let Some(it) = self.kernel.queue.pop_front() else { return false };
         let (wd, mask, cookie) = (it.wd, it.mask, it.cookie);
@@ -265,6 +307,7 @@ impl Keeping {
             asked: BTreeMap::new(),
             entered: BTreeMap::new(),
             looks: VecDeque::new(),
+            strays: VecDeque::new(),
             started: Vec::new(),
         }
     }

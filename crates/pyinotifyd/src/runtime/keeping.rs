@@ -19,7 +19,6 @@ use pyinotifyd_core::{
     time::Instant,
     tree::{Enter, Found, Join, Joined, Seen, Ticket},
 };
-use pyinotifyd_sys::time;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::{
@@ -36,6 +35,8 @@ pub(super) struct Keeping {
     held: VecDeque<(u64, Start)>,
     /// The last number that was said.
     said: u64,
+    /// What is to be said when all that came of an input is known.
+    unsaid: Vec<Say>,
     /// Whether a run is held for which no number has been said.
     owes: bool,
     /// What is asked about directories that are being entered.
@@ -84,8 +85,11 @@ impl Clock {
 
 impl Keeping {
     /// Opens the store in a directory. Gives back what an earlier process has left, and what there
-    /// is to tell. The loop's clock must begin now.
-    pub(super) fn open(dir: &Path) -> Result<(Self, engine::Kept, Option<Report>), Fatal> {
+    /// is to tell. `wall` is when the loop's clock began: to open a large store takes its time.
+    pub(super) fn open(
+        dir: &Path,
+        wall: i64,
+    ) -> Result<(Self, engine::Kept, Option<Report>), Fatal> {
         let Opened { store, kept, set_aside } =
             Store::open(dir).map_err(|error| refused(&error))?;
         let (reply, replies) = mpsc::unbounded_channel();
@@ -97,13 +101,14 @@ impl Keeping {
             .map_err(|error| {
                 Fatal::text(format!("cannot start the thread of the store: {error}"))
             })?;
-        let clock = Clock { wall: time::now() };
+        let clock = Clock { wall };
         let keeping = Self {
             writer,
             replies,
             clock,
             held: VecDeque::new(),
             said: 0,
+            unsaid: Vec::new(),
             owes: false,
             asked: HashMap::new(),
             entered: HashMap::new(),
@@ -128,13 +133,14 @@ impl Keeping {
                 path: touch.path,
                 probe: touch.probe,
             },
+            Keep::Left { index, name } => Say::Left { dir: index, name },
             Keep::Renamed { from, to } => Say::Renamed { from, to },
             Keep::Gone(index) => Say::Gone(index),
             Keep::Covers(covers) => Say::Covers(covers),
             Keep::Lost => Say::Lost,
             Keep::InStep => Say::Reconciled,
         };
-        self.writer.say(say);
+        self.unsaid.push(say);
     }
 
     /// Holds a run until what was said so far is on the disk.
@@ -143,11 +149,15 @@ impl Keeping {
         self.owes = true;
     }
 
-    /// Asks to hear when what was said so far is on the disk, if anything waits for that.
+    /// Hands over what came of one input, in one go: a task that is given up and what the index has
+    /// of its file change together. Asks to hear when it is on the disk, if anything waits for that.
     pub(super) fn sync(&mut self) {
         if std::mem::take(&mut self.owes) {
             self.said += 1;
-            self.writer.say(Say::Sync(self.said));
+            self.unsaid.push(Say::Sync(self.said));
+        }
+        if !self.unsaid.is_empty() {
+            self.writer.say_all(self.unsaid.drain(..));
         }
     }
 
@@ -178,7 +188,7 @@ impl Keeping {
 
     /// What was in the queue at the fence of that number has been handled.
     pub(super) fn passed(&mut self, number: u64) {
-        self.writer.say(Say::Passed(number));
+        self.unsaid.push(Say::Passed(number));
     }
 
     /// The store's next reply.

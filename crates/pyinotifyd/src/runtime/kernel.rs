@@ -108,6 +108,16 @@ impl Kernel {
         }
     }
 
+    /// The watches that are the tree's, or nobody's.
+    pub(super) fn watches(&self) -> Vec<Wd> {
+        let watches = self.inotify.watches().unwrap_or_else(|error| {
+            ::log::warn!("watches that are left over are not looked for: /proc: {error}");
+            Vec::new()
+        });
+        let reserve = self.barrier.reserve();
+        watches.into_iter().filter(|it| Some(*it) != reserve).map(Wd).collect()
+    }
+
     pub(super) fn barrier(&mut self) -> Option<Wd> {
         // Nothing goes on where it is waited for.
         self.reader.hurry();

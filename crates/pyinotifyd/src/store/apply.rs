@@ -105,6 +105,7 @@ impl Work<'_> {
                 self.out.replies.push(Reply::Joined { ticket: *ticket, index, known });
             }
             Op::Gone(dir) => self.forget(*dir)?,
+            Op::Left(dir, name) => rows::delete_entry(&self.transaction, *dir, name)?,
             Op::Invalidate(dir, name) => {
                 let confirmed = self.out.known.confirmed;
                 rows::invalidate_entry(&self.transaction, *dir, name, confirmed)?;

@@ -42,6 +42,7 @@ pub(super) enum Change {
 pub(super) enum Op {
     Join { ticket: u64, identity: Identity, listed: Vec<Seen>, baseline: bool, generation: i64 },
     Gone(IndexId),
+    Left(IndexId, Box<[u8]>),
     Invalidate(IndexId, Box<[u8]>),
     Confirm { confirmed: Confirmed },
     Covers(Vec<u8>),
@@ -79,15 +80,18 @@ impl Batch {
     }
 
     /// Reads the states that are to be kept with tasks and have not been read yet.
-    pub(super) fn stamp(&mut self, mut look: impl FnMut(&[u8]) -> Option<Stamp>) {
+    pub(super) fn stamp(&mut self, look: impl FnOnce(Vec<Vec<u8>>) -> Vec<Option<Stamp>>) {
+        let mut bare = Vec::new();
         for change in self.tasks.values_mut() {
             match change {
-                Change::Put { row, stamped: stamped @ false, .. } => {
-                    row.stamp = look(&row.event.pathname);
-                    *stamped = true;
-                }
+                Change::Put { row, stamped: stamped @ false, .. } => bare.push((row, stamped)),
                 Change::Put { .. } | Change::End { .. } | Change::Delete => (),
             }
+        }
+        let stamps = look(bare.iter().map(|(row, _)| row.event.pathname.to_vec()).collect());
+        for ((row, stamped), stamp) in bare.into_iter().zip(stamps) {
+            row.stamp = stamp;
+            *stamped = true;
         }
     }
 

@@ -30,7 +30,8 @@ pub(super) type State = Option<(Kind, Stamp)>;
 pub(super) enum Looked {
     /// This.
     Is(State),
-    /// It was changed so lately that another change may not show: look again later.
+    /// It was changed so lately that another change may not show, or its file system does not
+    /// answer: look again later.
     Racy,
     /// Somebody has it open for writing: its state counts when it is closed, which is told.
     Open,
@@ -202,13 +203,15 @@ impl Index {
     pub(super) fn begin(
         &mut self,
         wanted: bool,
-        mut look: impl FnMut(&Place) -> Looked,
+        look: impl FnOnce(&[Place]) -> Vec<Looked>,
     ) -> Option<u64> {
         assert!(self.is_idle(), "one round at a time, and none in doubt");
         let mut seen = BTreeMap::new();
-        for key in self.turn() {
+        let turn = self.turn();
+        let places: Vec<Place> = turn.iter().map(|it| self.dirty[it].clone()).collect();
+        for (key, looked) in turn.into_iter().zip(look(&places)) {
             let Some(place) = self.dirty.remove(&key) else { continue };
-            match look(&place) {
+            match looked {
                 Looked::Is(state) => {
                     seen.insert(key, (place, state));
                 }
@@ -321,8 +324,8 @@ mod tests {
         Place { path: path.into(), probe: false }
     }
 
-    fn all(_: &Place) -> Looked {
-        Looked::Is(None)
+    fn all(places: &[Place]) -> Vec<Looked> {
+        vec![Looked::Is(None); places.len()]
     }
 
     #[test]
@@ -370,10 +373,13 @@ mod tests {
     fn what_may_have_changed_again_waits_and_alone_begins_no_round() {
         let mut index = Index::new(0);
         touch(&mut index, "a");
-        assert_eq!(index.begin(false, |_| Looked::Racy), None);
+        assert_eq!(index.begin(false, |it| vec![Looked::Racy; it.len()]), None);
         assert!(index.wants_round());
         touch(&mut index, "b");
-        index.begin(false, |it| if it.path == b"a" { Looked::Racy } else { Looked::Is(None) });
+        index.begin(false, |it| {
+            let look = |it: &Place| if it.path == b"a" { Looked::Racy } else { Looked::Is(None) };
+            it.iter().map(look).collect()
+        });
         let confirmed = index.passed(1);
         assert!(!confirmed.as_ref().unwrap().all);
         assert_eq!(names(confirmed), ["b"]);

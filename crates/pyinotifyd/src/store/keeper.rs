@@ -1,29 +1,27 @@
 //! What the thread does with what it hears, without its waiting: collect, commit, reply, begin
 //! rounds, and know what an error means.
 //!
-//! Times are given to it and asked of it; it never waits.
+//! Times are given to it and asked of it; it waits for nothing but the disk, and, within bounds, for
+//! the file systems of what it is told of ([`super::eyes`]).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fs,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use pyinotifyd_core::{
-    stamp::{IndexId, Stamp},
-    tree::Kind,
-};
-use pyinotifyd_sys::{enter, lease, stamp};
+use pyinotifyd_core::stamp::IndexId;
 use rusqlite::Connection;
 
 use super::{
     Reply, Say, Settings, Stats, Trouble,
     apply::{self, Known},
     batch::{Batch, Op},
+    eyes::{self, Eyes},
     fault::{Cause, Fault},
-    index::{Index, Looked, Place},
+    index::{Index, Place},
     journal::Journal,
     room::Room,
 };
@@ -31,10 +29,6 @@ use super::{
 /// So many commits, or rows, the log of the database grows by before it is written back: some
 /// megabytes.
 const CHECKPOINT: (u32, u64) = (500, 20_000);
-
-/// On a file system that counts whole seconds a change is visible in the next one; on FAT in the
-/// next but one.
-const COARSE: Duration = Duration::from_secs(2);
 
 /// Where the thread's replies go.
 pub(super) type Heard = Vec<Reply>;
@@ -74,15 +68,6 @@ enum Health {
     Failed,
 }
 
-/// What the store reads of the files that it is told of.
-#[derive(Debug)]
-struct Eyes {
-    racy: Duration,
-    fine: bool,
-    /// Whether a device is known to give each change a time of its own.
-    devices: HashMap<u64, bool>,
-}
-
 /// What opening has found.
 pub(super) struct Start {
     pub(super) connection: Connection,
@@ -102,7 +87,7 @@ impl Keeper {
             room: start.room,
             settings,
             stats,
-            eyes: Eyes { racy: settings.racy, fine: settings.fine, devices: HashMap::new() },
+            eyes: Eyes::new(move || eyes::sight(settings.racy, settings.fine)),
             index: Index::new(start.known.confirmed),
             known: start.known,
             joined: BTreeSet::new(),
@@ -162,6 +147,7 @@ impl Keeper {
                     ops.push(Op::Invalidate(dir, name));
                 }
             }
+            Say::Left { dir, name } => ops.push(Op::Left(dir, name)),
             Say::Join { ticket, identity, listed, baseline } => {
                 let generation = self.index.generation();
                 ops.push(Op::Join { ticket, identity, listed, baseline, generation });
@@ -281,7 +267,7 @@ impl Keeper {
             return Ok(());
         }
         let eyes = &mut self.eyes;
-        self.batch.stamp(|path| eyes.stamp(path));
+        self.batch.stamp(|paths| eyes.stamps(paths));
         let applied = apply::apply(&mut self.connection, &self.batch, &self.known, &self.joined)?;
         for op in &self.batch.ops {
             if let Op::Gone(dir) = op {
@@ -377,7 +363,7 @@ impl Keeper {
         }
         let memos = self.wants_memos_gone();
         let eyes = &mut self.eyes;
-        if let Some(number) = self.index.begin(memos, |it| eyes.look_at(it)) {
+        if let Some(number) = self.index.begin(memos, |it| eyes.look(it)) {
             self.round_at = None;
             out.push(Reply::WantFence(number));
         } else {
@@ -425,69 +411,6 @@ impl Keeper {
     pub(super) fn verify_invariants(&self) {
         self.index.verify_invariants();
         assert!(self.known.confirmed < self.index.generation());
-    }
-}
-
-impl Eyes {
-    /// The state that is kept with a task. One that may change without showing is none.
-    fn stamp(&mut self, path: &[u8]) -> Option<Stamp> {
-        match self.look(path) {
-            Looked::Is(state) => state.map(|it| it.1),
-            Looked::Racy | Looked::Open => None,
-        }
-    }
-
-    fn look_at(&mut self, place: &Place) -> Looked {
-        let looked = self.look(&place.path);
-        let is_file = matches!(looked, Looked::Is(Some((Kind::File, _))));
-        // Asked behind the look: what is closed now has had this state, or will have an event.
-        if place.probe && is_file && lease::is_closed_path(&place.path) == lease::Closed::No {
-            return Looked::Open;
-        }
-        looked
-    }
-
-    fn look(&mut self, path: &[u8]) -> Looked {
-        // What cannot be looked at is as good as absent: it will be told again.
-        let Ok(found) = stamp::look(path) else { return Looked::Is(None) };
-        if self.is_racy(path, &found) {
-            return Looked::Racy;
-        }
-        let kind = match found.kind {
-            enter::Kind::Directory => Kind::Directory,
-            enter::Kind::File => Kind::File,
-            enter::Kind::Other => Kind::Other,
-        };
-        let stamp::Look { ino, ctime, mtime, btime, size, .. } = found;
-        Looked::Is(Some((kind, Stamp { ino, ctime, mtime, btime, size })))
-    }
-
-    fn is_racy(&mut self, path: &[u8], found: &stamp::Look) -> bool {
-        if self.racy.is_zero() {
-            return false;
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let changed = Duration::from_nanos(found.ctime.try_into().unwrap_or(0));
-        // A time in the future is not raced with either: the next change is told by another one.
-        let window = match found.ctime % 1_000_000_000 {
-            0 => self.racy.max(COARSE),
-            _ => self.racy,
-        };
-        now.abs_diff(changed) < window && !self.is_fine(path, found.dev)
-    }
-
-    fn is_fine(&mut self, path: &[u8], dev: u64) -> bool {
-        self.fine && *self.devices.entry(dev).or_insert_with(|| stamp::is_fine(path))
-    }
-}
-
-/// The state of a path as rounds see it, for tests.
-#[cfg(test)]
-pub(super) fn state(path: &[u8]) -> super::index::State {
-    let mut eyes = Eyes { racy: Duration::ZERO, fine: false, devices: HashMap::new() };
-    match eyes.look(path) {
-        Looked::Is(state) => state,
-        Looked::Racy | Looked::Open => None,
     }
 }
 

@@ -298,7 +298,7 @@ fn a_task_keeps_the_state_of_its_file_from_before_its_run() {
     let path = file.to_str().unwrap().as_bytes();
     let mut bench = Bench::open(&place.path().join("state"));
     bench.say([Say::Task(task(1, path))]);
-    let before = super::keeper::state(path).unwrap().1;
+    let before = super::eyes::state(path).unwrap().1;
     fs::write(&file, b"22").unwrap();
     bench.say([Say::Ended(TaskId(1))]);
     // Of a run that is over before its task was written, nobody knows what it has seen.

@@ -48,7 +48,12 @@ impl Writer {
 
     /// Queues something. Never waits.
     pub fn say(&self, say: Say) {
-        self.queue.push(say);
+        self.say_all([say]);
+    }
+
+    /// Queues several things, of which either all are in a commit or none. Never waits.
+    pub fn say_all(&self, all: impl IntoIterator<Item = Say>) {
+        self.queue.push(all);
     }
 
     /// How it goes.
@@ -120,25 +125,18 @@ enum Sleep {
 }
 
 impl Queue {
-    fn push(&self, say: Say) {
+    fn push(&self, all: impl IntoIterator<Item = Say>) {
         let mut state = self.lock();
         if state.closed {
             return;
         }
-        state.urgent |= match say {
-            // What has ended and is not known to have runs once more.
-            Say::Sync(_) | Say::Join { .. } | Say::Ended(_) | Say::Stop => true,
-            Say::Task(_)
-            | Say::Drop(_)
-            | Say::Touch { .. }
-            | Say::Renamed { .. }
-            | Say::Gone(_)
-            | Say::Passed(_)
-            | Say::Lost
-            | Say::Covers(_)
-            | Say::Reconciled => false,
-        };
-        state.said.push(say);
+        let before = state.said.len();
+        state.said.extend(all);
+        if state.said.len() == before {
+            return;
+        }
+        let is_urgent = state.said[before..].iter().any(is_urgent);
+        state.urgent |= is_urgent;
         let wake = match state.sleep {
             Sleep::No => false,
             Sleep::Any => true,
@@ -207,6 +205,24 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code of others runs under this lock, so it is whole even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether somebody waits for what comes of it.
+fn is_urgent(say: &Say) -> bool {
+    match say {
+        // What has ended and is not known to have runs once more.
+        Say::Sync(_) | Say::Join { .. } | Say::Ended(_) | Say::Stop => true,
+        Say::Task(_)
+        | Say::Drop(_)
+        | Say::Touch { .. }
+        | Say::Left { .. }
+        | Say::Renamed { .. }
+        | Say::Gone(_)
+        | Say::Passed(_)
+        | Say::Lost
+        | Say::Covers(_)
+        | Say::Reconciled => false,
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rustix::process::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
 
 use super::support::{Daemon, World};
 
@@ -238,6 +241,103 @@ event_map = {{ IN_CLOSE_WRITE = "slow" }}
         assert!(daemon.log.iter().any(|it| it.contains(said)), "{daemon}");
         assert_eq!(runs(), if on_crash == "rerun" { "1\n2\n" } else { "1\n" });
     }
+}
+
+/// A command that says by its process id that it runs, and goes on until it is ended; the second
+/// run only says so.
+fn stubborn(world: &World, trap: &str) -> String {
+    world.script(
+        "stubborn",
+        &format!(
+            "{trap}\n\
+             echo \"$PYINOTIFYD_ATTEMPT $$\" >> \"${{0%/*}}/runs\"\n\
+             [ \"$PYINOTIFYD_ATTEMPT\" = 1 ] || exit 0\n\
+             while :; do sleep 1000; done"
+        ),
+    );
+    r#"
+state_dir = "@/state"
+[scheduler.slow]
+exec = ["@/stubborn", "{pathname}"]
+kill_after = "100ms"
+[[watch]]
+path = "@/w"
+event_map = { IN_CLOSE_WRITE = "slow" }
+"#
+    .into()
+}
+
+/// The runs that have begun: the attempt of each, and its process.
+fn runs(world: &World) -> Vec<(u32, i32)> {
+    let runs = fs::read_to_string(world.path("runs")).unwrap_or_default();
+    let (runs, _) = runs.rsplit_once('\n').unwrap_or_default();
+    let run = |line: &str| {
+        let (attempt, pid) = line.split_once(' ').unwrap();
+        (attempt.parse().unwrap(), pid.parse().unwrap())
+    };
+    runs.lines().map(run).collect()
+}
+
+fn first_run(world: &World) -> Pid {
+    while runs(world).is_empty() {
+        std::thread::yield_now();
+    }
+    Pid::from_raw(runs(world)[0].1).unwrap()
+}
+
+#[test]
+fn what_a_run_that_was_cut_off_has_left_is_ended_before_it_runs_again() {
+    for (trap, ended) in [("", "SIGTERM"), ("trap '' TERM", "SIGKILL")] {
+        let world = world();
+        let config = stubborn(&world, trap);
+        let daemon = Daemon::start(&world, &config);
+        world.write("w/f");
+        let pid = first_run(&world);
+        // Known for sure, whatever becomes of its number.
+        let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        daemon.kill(&world);
+        let mut daemon = Daemon::start(&world, &config);
+        let told = daemon.wait(" that was cut off was still there, and was ended");
+        assert!(told.contains(&format!("process {} ", pid.as_raw_nonzero())), "{told}");
+        daemon.wait(", attempt 2");
+        let has_ended =
+            poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&Timespec::default()));
+        assert_eq!(has_ended, Ok(1), "by {ended}, before the second run");
+        daemon.wait(": done for ");
+        daemon.stop();
+        assert_eq!(runs(&world).iter().map(|it| it.0).collect::<Vec<_>>(), [1, 2]);
+    }
+}
+
+#[test]
+fn processes_of_others_are_not_taken_for_what_a_run_has_left() {
+    let world = world();
+    let config = stubborn(&world, "");
+    let mut daemon = Daemon::start(&world, &config);
+    world.write("w/f");
+    let started = daemon.wait(": started for ");
+    let id = started.split(" - ").last().unwrap().split(": ").next().unwrap();
+    let pid = first_run(&world);
+    daemon.kill(&world);
+    // It ends by itself, and others come that are like it: with the id of another task, and with its
+    // own, but started by somebody within a session of his.
+    kill_process_group(pid, Signal::KILL).unwrap();
+    let other = |id: &str, setsid: &str| {
+        let mut command = Command::new(if setsid.is_empty() { "sleep" } else { setsid });
+        command.args((!setsid.is_empty()).then_some("sleep")).arg("1000");
+        command.env("PYINOTIFYD_TASK_ID", id).stdin(Stdio::null()).spawn().unwrap()
+    };
+    let mut others = [other(id, ""), other("00000000-0000-4000-8000-000000000000", "setsid")];
+    let mut daemon = Daemon::start(&world, &config);
+    daemon.wait(", attempt 2");
+    daemon.wait(": done for ");
+    daemon.stop();
+    for other in &mut others {
+        assert!(other.try_wait().unwrap().is_none(), "it goes on");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+    assert!(!daemon.log.iter().any(|it| it.contains("was still there")), "{daemon}");
 }
 
 /// Starts a daemon that does not come up; gives what it says.

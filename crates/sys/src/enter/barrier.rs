@@ -24,6 +24,12 @@ impl Barrier {
         barrier
     }
 
+    /// The watch that it holds in reserve.
+    #[must_use]
+    pub fn reserve(&self) -> Option<i32> {
+        self.reserve
+    }
+
     /// Puts the mark; its wd is never used again before the numbers wrap around.
     pub fn put(&mut self, inotify: &Inotify) -> Option<i32> {
         let keeps_one = self.reserve.is_some();

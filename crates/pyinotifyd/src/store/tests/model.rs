@@ -103,7 +103,7 @@ impl World {
     }
 
     fn state_of(&self, name: u8) -> Option<(Kind, Stamp)> {
-        crate::store::keeper::state(&self.bytes(name))
+        crate::store::eyes::state(&self.bytes(name))
     }
 
     /// A new daemon: it lists, compares, and tells what differs as if the kernel had told it.

@@ -54,7 +54,7 @@ fn a_name_is_in_the_index_when_its_fence_has_passed_and_not_before() {
     world.write("a", "1");
     assert_eq!(world.touch("a"), [Reply::WantFence(1)]);
     assert_eq!(world.known(), [""; 0]);
-    let stamp = crate::store::keeper::state(&world.path("a")).unwrap().1;
+    let stamp = crate::store::eyes::state(&world.path("a")).unwrap().1;
     // The state is that of before the fence, whatever it is now.
     world.write("a", "22");
     assert_eq!(world.bench.say([Say::Passed(1)]), []);

@@ -1,0 +1,80 @@
+//! What commands of a daemon that was killed have left: processes that still go on although their
+//! tasks are about to run again.
+//!
+//! They carry the id of their task in their environment, as all commands do. Nobody else's process
+//! has it, and none of before the machine's start, so it is not asked which process once ran.
+
+use std::{thread, time::Instant};
+
+use pyinotifyd_core::engine::{Stray, StrayEnd};
+use pyinotifyd_sys::process::strays::{self as sys, Mark};
+use tokio::sync::mpsc;
+
+use crate::env;
+
+/// The threads that end them.
+pub(super) struct Strays {
+    done: mpsc::UnboundedSender<Vec<StrayEnd>>,
+    ended: mpsc::UnboundedReceiver<Vec<StrayEnd>>,
+}
+
+impl Strays {
+    pub(super) fn new() -> Self {
+        let (done, ended) = mpsc::unbounded_channel();
+        Self { done, ended }
+    }
+
+    /// Ends what there is of these, on a thread: they may take their time.
+    pub(super) fn end(&self, strays: Vec<Stray>) {
+        let done = self.done.clone();
+        let work = move || {
+            // Nobody listens when the loop has ended.
+            let _ = done.send(end(&strays));
+        };
+        if let Err(error) = thread::Builder::new().name("strays".into()).spawn(work) {
+            ::log::error!("commands of before are not looked for: cannot start a thread: {error}");
+            let _ = self.done.send(Vec::new());
+        }
+    }
+
+    /// What has become of them.
+    pub(super) async fn next(&mut self) -> Vec<StrayEnd> {
+        match self.ended.recv().await {
+            Some(ends) => ends,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn end(strays: &[Stray]) -> Vec<StrayEnd> {
+    let own = nix::unistd::getuid().as_raw();
+    let mark = |it: &Stray| Mark {
+        variable: format!("{}={}", env::TASK_ID, it.task).into(),
+        users: it.user.into_iter().chain([own]).collect(),
+    };
+    let marks: Vec<Mark> = strays.iter().map(mark).collect();
+    let found = match sys::find(&marks) {
+        Ok(found) => found,
+        Err(error) => {
+            ::log::warn!("commands of before are not looked for: /proc: {error}");
+            return Vec::new();
+        }
+    };
+    let found = strays.iter().zip(found).filter_map(|(stray, it)| Some((stray, it?)));
+    // All are asked before any is waited for.
+    let asked: Vec<_> = found
+        .map(|(stray, process)| {
+            let asked = process.terminate();
+            (stray, process, asked, Instant::now() + stray.kill_after)
+        })
+        .collect();
+    let ends = asked.into_iter().map(|(stray, process, asked, patience)| {
+        let ended = asked.and_then(|()| process.end(patience));
+        StrayEnd {
+            task: stray.task,
+            process: process.id(),
+            error: ended.err().map(|error| error.to_string()),
+        }
+    });
+    ends.collect()
+}
