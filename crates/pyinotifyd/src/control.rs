@@ -1,8 +1,8 @@
 //! The control socket: how people and programs ask the running daemon things.
 //!
-//! It is a Unix socket of a stream. A client sends [`Request`]s and gets [`Reply`]s, each a JSON
-//! object on a line of its own; a connection may ask many times, one request after the other. The
-//! types in [`words`] are the protocol: what they say is what `docs/reference/control.md` shows.
+//! It is a Unix socket of a stream. A client sends requests and gets replies, each a JSON object on a
+//! line of its own; a connection may ask many times, one request after the other. The types in
+//! [`words`] are the protocol: what they say is what `docs/reference/control.md` shows.
 //!
 //! Who may connect: root, and the user that the daemon runs as. The socket's mode says so, and the
 //! kernel's word on the peer (`SO_PEERCRED`) is asked as well, in case the mode was changed.

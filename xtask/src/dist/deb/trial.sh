@@ -60,7 +60,11 @@ expect "ready, 1 Watch, 1 directory"
 echo x >/srv/in/dropped
 expect ": nobody got dropped"
 expect ": done for /srv/in/dropped "
-# Here goes what a later version can be asked about that task.
+pyinotifyd sync --tasks --timeout 1m
+pyinotifyd history
+pyinotifyd history --path /srv/in/dropped --json | grep -q '"how":"done"' ||
+	fail "the task is not in its history"
+pyinotifyd status | grep -q "^job  .*  1  " || fail "the status does not count it"
 
 step "reload"
 sed -i 's/ got / was given /' /etc/pyinotifyd/config.toml
