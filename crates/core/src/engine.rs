@@ -402,6 +402,13 @@ impl Engine {
         self.life
     }
 
+    /// Whether the trees are being read as a whole: at the start, after a reload, and after records
+    /// were lost.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.life == Life::Starting || self.reloading || self.recovery.is_reading()
+    }
+
     /// How many events a Watch has let through so far to its event map.
     #[must_use]
     pub fn seen_by(&self, watch: WatchId) -> &EventCounts {

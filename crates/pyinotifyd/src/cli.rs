@@ -569,17 +569,10 @@ mod tests {
 
     #[test]
     fn help_is_what_the_reference_shows() {
-        let lines = [
-            "-h",
-            "run -h",
-            "check -h",
-            "watch -h",
-            "events -h",
-            "explain -h",
-            "convert -h",
-            "completions -h",
-            "top -h",
-        ];
+        let definition = Line::command();
+        let commands = definition.get_subcommands().filter(|it| !it.is_hide_set());
+        let commands = commands.map(|it| format!("{} -h", it.get_name()));
+        let lines: Vec<String> = std::iter::once("-h".to_owned()).chain(commands).collect();
         let page: Vec<String> = lines
             .iter()
             .map(|line| {

@@ -463,10 +463,15 @@ impl Loop {
     }
 
     fn tell(&mut self, say: Say) {
-        self.service.handle_say(&say);
         let report = Report { logname: Arc::clone(&self.engine.plan().logname), task: None, say };
-        log::say(&report);
-        self.asking.handle_report(&report);
+        self.say(&report);
+    }
+
+    /// Says something to all who want to hear it.
+    fn say(&mut self, report: &Report) {
+        log::say(report);
+        self.service.handle_say(&report.say);
+        self.asking.handle_report(report);
     }
 
     /// Looks whether what tasks are about is there, on a thread: a file system may not answer. What
@@ -547,9 +552,7 @@ impl Loop {
                 Effect::Probe(probe, plan) => self.actions.tests.start(probe, &plan),
                 Effect::Ask(question) => self.actions.hosted.ask(question),
                 Effect::Say(report) => {
-                    log::say(&report);
-                    self.service.handle_say(&report.say);
-                    self.asking.handle_report(&report);
+                    self.say(&report);
                     if matches!(report.say, Say::Reloaded { .. }) {
                         self.in_force();
                     }

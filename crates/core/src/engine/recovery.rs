@@ -151,6 +151,11 @@ pub(super) struct Known {
 }
 
 impl Recovery {
+    /// Whether the trees are being read.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.stage, Stage::Reading)
+    }
+
     pub(super) fn keeps(&self) -> bool {
         self.keeps
     }

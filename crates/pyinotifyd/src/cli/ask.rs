@@ -186,6 +186,8 @@ impl Line {
             // A config.py may take its time.
             Self::Reload(to) => Ask { patience: None, ..to.ask(Request::Reload) },
             Self::Sync { to, tasks, timeout } => {
+                // Of no time at all the system makes an endless one.
+                let timeout = timeout.map(|it| it.max(Duration::from_millis(1)));
                 Ask { patience: timeout, ..to.ask(Request::Sync { tasks }) }
             }
             Self::Tail(to) => Ask { patience: None, ..to.ask(Request::Tail) },
@@ -233,6 +235,10 @@ pub(crate) fn run(ask: &Ask) -> Result<Exit, Fatal> {
                 match reply {
                     // People did not ask for it.
                     Reply::Status(_) if !ask.json => (),
+                    // Nothing comes after that.
+                    Reply::Refused(_) if ask.json => {
+                        return terminal::print(&line).map(|_| Exit::Failure);
+                    }
                     reply => drop(print(ask, reply, &line)?),
                 }
             }

@@ -108,8 +108,10 @@ fn carry_out(way: Way, dry_run: bool, root: &Path, program: &Path) -> Result<Str
         Way::Uninstall => uninstall(root, items)?,
     };
     for step in &steps {
-        if !dry_run {
-            step.take()?;
+        if !dry_run && let Err(error) = step.take() {
+            // What is done already is to be known.
+            terminal::print(&said)?;
+            return Err(error);
         }
         step.tell(dry_run, &mut said);
     }

@@ -146,6 +146,7 @@ fn files(roff: &mut Roff) {
             (python, "The configuration, in Python."),
             (toml, "The configuration if there is none in Python; it needs no Python."),
             ("/var/lib/pyinotifyd", "Where the service keeps tasks over a restart."),
+            ("/run/pyinotifyd/control.sock", "Where the running daemon can be asked."),
         ],
     );
     section(
@@ -167,6 +168,7 @@ fn files(roff: &mut Roff) {
             ("0", "It did what was asked; also after SIGTERM and SIGINT."),
             ("1", "It failed, or the configuration has mistakes."),
             ("2", "The command line cannot be understood, or asks for more rights than there are."),
+            ("69", "A command that asks the running daemon: none listens."),
             ("78", "check found mistakes."),
         ],
     );

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pyinotifyd_core::path::shown;
+use pyinotifyd_core::{path::shown, time::Human};
 
 use super::words::{Reply, Request};
 use crate::{
@@ -22,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: BufReader<UnixStream>,
+    /// How long a part of the answer may take.
+    patience: Option<Duration>,
 }
 
 impl Client {
@@ -44,7 +46,7 @@ impl Client {
                 _ => fatal,
             }
         })?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { stream: BufReader::new(stream), patience: None })
     }
 
     /// Sends a request. Each part of the answer is to come within `patience`.
@@ -57,6 +59,7 @@ impl Client {
         request: &Request,
         patience: Option<Duration>,
     ) -> Result<(), Fatal> {
+        self.patience = patience;
         let stream = self.stream.get_mut();
         let sent = stream.set_read_timeout(patience).and_then(|()| {
             stream.set_write_timeout(patience)?;
@@ -65,7 +68,7 @@ impl Client {
         // Why it hangs up, it may have said.
         match sent {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            sent => sent.map_err(|error| lost(&error)),
+            sent => sent.map_err(|error| lost(&error, patience)),
         }
     }
 
@@ -76,7 +79,7 @@ impl Client {
     /// Nothing comes in time, or what comes is no reply.
     pub(crate) fn next(&mut self) -> Result<Option<(Reply, String)>, Fatal> {
         let mut line = String::new();
-        if self.stream.read_line(&mut line).map_err(|error| lost(&error))? == 0 {
+        if self.stream.read_line(&mut line).map_err(|error| lost(&error, self.patience))? == 0 {
             return Ok(None);
         }
         let reply = serde_json::from_str(&line).map_err(|error| {
@@ -101,11 +104,10 @@ impl Client {
     }
 }
 
-fn lost(error: &io::Error) -> Fatal {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            let seconds = PATIENCE.as_secs();
-            Fatal::text(format!("the daemon has not answered for {seconds} s"))
+fn lost(error: &io::Error, patience: Option<Duration>) -> Fatal {
+    match (error.kind(), patience) {
+        (io::ErrorKind::WouldBlock, Some(patience)) => {
+            Fatal::text(format!("the daemon has not answered for {}", Human(patience)))
         }
         _ => Fatal::text(format!("the connection to the daemon is lost: {}", words(error))),
     }

@@ -106,7 +106,7 @@ impl Server {
     pub(crate) async fn next(&mut self) -> Asked {
         match self.asked.recv().await {
             Some(asked) => asked,
-            // The listener has failed, which was told.
+            // Whoever accepts has a sender for ever.
             None => std::future::pending().await,
         }
     }

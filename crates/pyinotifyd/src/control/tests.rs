@@ -22,7 +22,7 @@ const HEAD: &str = "\
 # The control socket
 
 `pyinotifyd status` and the other commands that ask the running daemon do so over a Unix socket, and so can any other program.
-It is at `/run/pyinotifyd/control.sock`, or where `control_socket` or `--socket` say.
+It is at `/run/pyinotifyd/control.sock`, in the directory that a service manager names in `$RUNTIME_DIRECTORY`, for a user's own daemon in `$XDG_RUNTIME_DIR/pyinotifyd`, or where `control_socket` or `--socket` say.
 Only root and the user that the daemon runs as may connect.
 
 A request is a JSON object on a line of its own, of 64 KiB at most; an answer is one such line, or for `tail` a line after the other.

@@ -116,6 +116,13 @@ impl Asking {
         number >= FENCES
     }
 
+    /// Takes in that nothing is read anew any more.
+    pub(super) fn handle_stopping(&mut self) {
+        for answer in self.reloads.drain(..) {
+            answer.send(Reply::Refused(stopping()));
+        }
+    }
+
     /// Takes in that the configuration that was read is in force, or is not good.
     pub(super) fn handle_reloaded(&mut self, is_good: bool) {
         for answer in self.reloads.drain(..) {
@@ -145,6 +152,7 @@ impl Loop {
             Request::Retry { task } => self.retry(&task),
             Request::Pause { scheduler } => self.pause(scheduler.as_deref(), true),
             Request::Resume { scheduler } => self.pause(scheduler.as_deref(), false),
+            Request::Reload if self.is_stopping() => Err(stopping()),
             Request::Reload if self.loading.has_source() => {
                 self.asking.reloads.push(answer);
                 return self.reload();
@@ -226,7 +234,7 @@ impl Loop {
         Ok(())
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         match self.engine.life() {
             Life::Starting | Life::Running => false,
             Life::Stopping { .. } | Life::GivingUp | Life::Over => true,

@@ -109,7 +109,7 @@ impl Loading {
 impl Loop {
     /// SIGHUP.
     pub(super) fn reload(&mut self) {
-        if self.loading.source.is_none() {
+        if self.loading.source.is_none() || self.is_stopping() {
             return;
         }
         self.service.handle_reload(time::monotonic());
@@ -124,6 +124,13 @@ impl Loop {
 
     pub(super) fn loaded(&mut self, loaded: Loaded) {
         match loaded {
+            // It comes too late.
+            Loaded::Reload(fresh) if self.is_stopping() => {
+                if let Some(host) = fresh.and_then(|it| it.host) {
+                    host.dismiss();
+                }
+                self.asking.handle_stopping();
+            }
             Loaded::Reload(fresh) => {
                 let again = self.loading.reloads == Reloads::ReadingAgain;
                 if !again {
@@ -181,11 +188,12 @@ impl Loop {
         log::reconfigure(fresh.log);
         self.measuring.serve(fresh.metrics);
         if let Some(host) = fresh.host {
-            self.description = Some(host.description.clone());
+            let description = host.description.clone();
             if let Err(error) = self.actions.hosted.attach(host) {
                 ::log::error!("cannot speak with Python: {error}");
                 return self.restart();
             }
+            self.description = Some(description);
         }
         if is_new {
             self.handle(Input::Plan(fresh.plan));

@@ -16,25 +16,33 @@ use pyinotifyd_core::{
 };
 
 use super::Loop;
-use crate::log;
 
 /// So long nothing is said, and then once in this time.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Since when something goes on that may take long.
+/// What goes on that may take long.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// When it is to be told; `None`: nothing goes on.
+    reading: Lasting,
+    copying: Lasting,
+}
+
+/// Something that may take long.
+#[derive(Debug, Default)]
+struct Lasting {
+    /// When it is to be told; `None`: it does not go on.
     due: Option<Clock>,
 }
 
 impl Progress {
     /// When the loop has to come round for it.
     pub(super) fn poll_timeout(&self) -> Option<Clock> {
-        self.due
+        [self.reading.due, self.copying.due].into_iter().flatten().min()
     }
+}
 
-    /// Takes in whether something goes on. Gives back whether it is time to tell.
+impl Lasting {
+    /// Takes in whether it goes on. Gives back whether it is time to tell.
     fn is_due(&mut self, goes_on: bool, now: impl FnOnce() -> Clock) -> bool {
         if !goes_on {
             self.due = None;
@@ -52,17 +60,14 @@ impl Progress {
 impl Loop {
     /// Tells how far it is what takes long.
     pub(super) fn handle_progress(&mut self) {
-        let reads = !self.engine.tree().is_settled();
-        let goes_on = reads || !self.actions.files.is_idle();
-        if !self.progress.is_due(goes_on, Clock::now) {
-            return;
-        }
-        if reads {
+        if self.progress.reading.is_due(self.engine.is_reading(), Clock::now) {
             self.tell(Say::Reading { directories: self.engine.tree().watched_len() });
         }
-        for report in self.copying() {
-            log::say(&report);
-            self.asking.handle_report(&report);
+        let copies = !self.actions.files.is_idle();
+        if self.progress.copying.is_due(copies, Clock::now) {
+            for report in self.copying() {
+                self.say(&report);
+            }
         }
     }
 
@@ -97,11 +102,11 @@ mod tests {
     fn what_is_soon_over_is_not_told_and_what_lasts_is_told_again_and_again() {
         let begun = Clock::now();
         let at = |seconds| move || begun + Duration::from_secs(seconds);
-        let mut progress = Progress::default();
+        let mut progress = Lasting::default();
         assert!(!progress.is_due(false, at(0)));
-        assert_eq!(progress.poll_timeout(), None);
+        assert_eq!(progress.due, None);
         assert!(!progress.is_due(true, at(0)));
-        assert_eq!(progress.poll_timeout(), Some(at(10)()));
+        assert_eq!(progress.due, Some(at(10)()));
         assert!(!progress.is_due(true, at(9)));
         assert!(progress.is_due(true, at(10)));
         assert!(!progress.is_due(true, at(19)));

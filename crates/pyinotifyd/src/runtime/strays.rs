@@ -10,7 +10,7 @@ use pyinotifyd_core::engine::{Stray, StrayEnd};
 use pyinotifyd_sys::process::strays::{self as sys, Mark};
 use tokio::sync::mpsc;
 
-use crate::env;
+use crate::{env, errors::words};
 
 /// The threads that end them.
 pub(super) struct Strays {
@@ -32,7 +32,10 @@ impl Strays {
             let _ = done.send(end(&strays));
         };
         if let Err(error) = thread::Builder::new().name("strays".into()).spawn(work) {
-            ::log::error!("commands of before are not looked for: cannot start a thread: {error}");
+            ::log::error!(
+                "commands of before are not looked for: cannot start a thread: {}",
+                words(&error)
+            );
             let _ = self.done.send(Vec::new());
         }
     }
@@ -56,7 +59,7 @@ fn end(strays: &[Stray]) -> Vec<StrayEnd> {
     let found = match sys::find(&marks) {
         Ok(found) => found,
         Err(error) => {
-            ::log::warn!("commands of before are not looked for: /proc: {error}");
+            ::log::warn!("commands of before are not looked for: /proc: {}", words(&error));
             return Vec::new();
         }
     };
@@ -68,12 +71,12 @@ fn end(strays: &[Stray]) -> Vec<StrayEnd> {
             (stray, process, asked, Instant::now() + stray.kill_after)
         })
         .collect();
-    let ends = asked.into_iter().map(|(stray, process, asked, patience)| {
-        let ended = asked.and_then(|()| process.end(patience));
+    let ends = asked.into_iter().map(|(stray, process, asked, deadline)| {
+        let ended = asked.and_then(|()| process.end(deadline));
         StrayEnd {
             task: stray.task,
             process: process.id(),
-            error: ended.err().map(|error| error.to_string()),
+            error: ended.err().map(|error| words(&error)),
         }
     });
     ends.collect()

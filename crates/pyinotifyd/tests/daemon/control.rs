@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Signal, geteuid};
@@ -71,12 +72,12 @@ fn say(stream: &mut BufReader<UnixStream>, text: &[u8]) {
 fn status_tells_what_is_watched_and_what_has_become_of_tasks() {
     let world = World::new();
     world.mkdir("w/sub");
-    let daemon = Daemon::start(&world, CONFIG);
+    let mut daemon = Daemon::start(&world, CONFIG);
     world.write("w/a.wait");
     world.write("w/sub/b.fail");
+    daemon.wait("failed for ");
     let said = daemon.ask(&["sync"]);
     assert!(said.status.success(), "{said:?}");
-    while daemon.json(&["history"])["tasks"].as_array().unwrap().is_empty() {}
     let status = daemon.json(&["status"]);
     assert_eq!((&status["protocol"], &status["life"]), (&1.into(), &"running".into()));
     assert_eq!(status["pid"], daemon.pid().as_raw_nonzero().get());
@@ -291,7 +292,10 @@ fn clients_that_only_hang_about_harm_nobody() {
     daemon.sync();
     drop(streams);
     // As soon as it has noticed.
-    while !daemon.ask(&["status"]).status.success() {}
+    let begun = Instant::now();
+    while !daemon.ask(&["status"]).status.success() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{daemon}");
+    }
     world.write("w/last.fail");
     daemon.wait("/last.fail");
     daemon.stop();

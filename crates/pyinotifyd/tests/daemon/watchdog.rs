@@ -85,10 +85,3 @@ fn a_loop_that_goes_round_is_heard_and_one_that_hangs_is_not() {
     drop(watched);
     reader.join().unwrap().unwrap();
 }
-
-#[test]
-fn who_does_not_ask_is_not_told() {
-    let world = World::new();
-    let watched = Watched::start(&world, None);
-    assert_eq!(watched.hear(Duration::from_millis(500)), None);
-}

@@ -4,7 +4,8 @@
 //! is a variable of their environment that nobody else's has: an id of a process says nothing, since
 //! it may be another's by now. A pidfd is opened before that is read for the last time, and all
 //! signals go through it, so none reaches a process that has come in the place of the one that was
-//! looked at.
+//! looked at. Before Linux 6.9 that holds for the leader of a group alone; the others of its group
+//! are reached as long as it is there.
 
 use std::{
     fs,
@@ -96,13 +97,13 @@ impl Stray {
     }
 
     /// Waits for its end, but no longer than until then, and ends all that is left of its group by
-    /// force.
+    /// force; before Linux 6.9 only if it had not ended by itself.
     ///
     /// # Errors
     ///
     /// It cannot be killed, or has not ended in spite of it.
-    pub fn end(&self, patience: Instant) -> io::Result<()> {
-        let ended = self.wait(patience.saturating_duration_since(Instant::now()))?;
+    pub fn end(&self, deadline: Instant) -> io::Result<()> {
+        let ended = self.wait(deadline.saturating_duration_since(Instant::now()))?;
         // The leader's own end is not that of all it has started.
         self.signal_group(Signal::KILL)?;
         if ended || self.wait(KILLED)? {
