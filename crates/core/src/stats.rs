@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     event::{Event, EventType},
-    task::{Outcome, TaskId},
+    task::{How, Outcome, TaskId},
     time::Instant,
 };
 
@@ -128,7 +128,7 @@ impl History {
     /// Adds a task that has just ended.
     pub fn add(&mut self, finished: Finished) {
         self.count += 1;
-        if finished.outcome.is_failure() {
+        if finished.outcome.how() == How::Failed {
             remember(&mut self.failed, self.count, finished.clone());
         }
         remember(&mut self.ended, self.count, finished);

@@ -187,6 +187,17 @@ pub enum Outcome {
     Stopped,
 }
 
+/// The three kinds of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It did what it was for.
+    Done,
+    /// It did not.
+    Failed,
+    /// It was ended because somebody asked.
+    Stopped,
+}
+
 impl Outcome {
     /// Whether it did what it was for.
     #[must_use]
@@ -194,12 +205,15 @@ impl Outcome {
         matches!(self, Self::Done(_))
     }
 
-    /// Whether it was not done though nobody asked for its end.
+    /// Which of three kinds of end it is.
     #[must_use]
-    pub const fn is_failure(&self) -> bool {
+    pub const fn how(&self) -> How {
         match self {
-            Self::Done(_) | Self::Stopped => false,
-            Self::Exited(..) | Self::Signalled(..) | Self::Failed(_) | Self::Refused(_) => true,
+            Self::Done(_) => How::Done,
+            Self::Stopped => How::Stopped,
+            Self::Exited(..) | Self::Signalled(..) | Self::Failed(_) | Self::Refused(_) => {
+                How::Failed
+            }
         }
     }
 }

@@ -165,6 +165,15 @@ impl Template {
         }
     }
 
+    /// The text, if it has no values.
+    #[must_use]
+    pub fn as_literal(&self) -> Option<&str> {
+        match &self.parts[..] {
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// The text with the values in it.
     #[must_use]
     pub fn render(&self, values: &Values<'_>) -> Vec<u8> {

@@ -256,6 +256,9 @@ impl Loop {
         self.carry_out();
         loop {
             let more = self.work();
+            // Before anything is waited for: who waits for this is not to be waited with.
+            self.answer_syncs();
+            self.handle_progress();
             if self.over {
                 return self.end().await;
             }
@@ -286,8 +289,6 @@ impl Loop {
             if self.engine.poll_timeout().is_some_and(|it| it <= self.now()) {
                 self.handle(Input::Time);
             }
-            self.answer_syncs();
-            self.handle_progress();
         }
     }
 

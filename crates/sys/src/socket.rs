@@ -4,14 +4,21 @@ use std::{
     io,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, fchmod, flock, open, unlink},
+    io::Errno,
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
     },
 };
+
+/// So often it is tried to have one's turn, and so long it takes until the next try.
+const TURNS: u32 = 20;
+const TURN: Duration = Duration::from_millis(25);
 
 /// So many connections may wait to be accepted.
 const QUEUE: i32 = 64;
@@ -44,7 +51,16 @@ pub fn connect_stream(path: &Path) -> io::Result<UnixStream> {
 pub fn listen_stream(path: &Path) -> io::Result<UnixListener> {
     let dir = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    flock(&dir, FlockOperation::LockExclusive)?;
+    // Whoever may open the directory may hold its lock: nobody is waited for without end.
+    for _ in 0..TURNS {
+        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(TURN),
+            locked => {
+                locked?;
+                break;
+            }
+        }
+    }
     match connect_stream(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (),
         // Of a file that is no socket, the kernel says the same: it stays.

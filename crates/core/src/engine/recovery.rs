@@ -28,6 +28,7 @@ use crate::{
     scope::Coverage,
     stamp::{IndexId, Stamp},
     task::{KeptState, KeptTask, TaskId},
+    template::Template,
     time::Instant,
     tree::{Outdated, Sighting, Tree, Unfinished},
 };
@@ -59,6 +60,8 @@ pub struct Stray {
     pub task: TaskId,
     /// The user that its command runs as, if that is another than the daemon's.
     pub user: Option<u32>,
+    /// The program that it began as.
+    pub program: Arc<[u8]>,
     /// How long it has to end when it is asked to, before it is killed.
     pub kill_after: Duration,
 }
@@ -380,15 +383,20 @@ impl Engine {
         for (task, name, event) in mem::take(&mut recovery.cut_off) {
             let found = plan.schedulers().find(|(_, it)| it.name == name);
             let Some((_, scheduler)) = found else { continue };
-            let process = match &scheduler.action {
-                Action::Exec(exec) => &exec.process,
-                Action::Shell(shell) => &shell.process,
+            let (process, program) = match &scheduler.action {
+                // One whose very name comes from the event would be known by too little.
+                Action::Exec(exec) => match exec.argv.first().and_then(Template::as_literal) {
+                    Some(program) => (&exec.process, program),
+                    None => continue,
+                },
+                Action::Shell(shell) => (&shell.process, "/bin/sh"),
                 // Those end with the daemon, or with its host.
                 Action::Rules(_) | Action::Log(_) | Action::Hosted(_) => continue,
             };
             if desk.schedule.has_task(&name, task, &event) {
                 let user = process.user.as_ref().map(|it| it.uid);
-                strays.push(Stray { task, user, kill_after: scheduler.kill_after });
+                let (program, kill_after) = (program.as_bytes().into(), scheduler.kill_after);
+                strays.push(Stray { task, user, program, kill_after });
                 told.insert(task, (Arc::clone(&scheduler.logname), Arc::clone(&event.pathname)));
             }
         }

@@ -16,7 +16,7 @@ use crate::{
     plan::SchedulerId,
     report::Say,
     stats::Finished,
-    task::{Outcome, Run, RunId, RunTask, StopHow, TaskId},
+    task::{How, Outcome, Run, RunId, RunTask, StopHow, TaskId},
     time::{Human, Instant},
 };
 
@@ -495,10 +495,10 @@ impl Schedule {
             totals.retried += 1;
             return;
         }
-        match &finished.outcome {
-            Outcome::Done(_) => totals.done += 1,
-            Outcome::Stopped => totals.stopped += 1,
-            _ => totals.failed += 1,
+        match finished.outcome.how() {
+            How::Done => totals.done += 1,
+            How::Stopped => totals.stopped += 1,
+            How::Failed => totals.failed += 1,
         }
         self.history.add(finished);
     }

@@ -232,14 +232,22 @@ pub(crate) fn run(ask: &Ask) -> Result<Exit, Fatal> {
         if let Request::Tail = request {
             client.ask(request, ask.patience)?;
             while let Some((reply, line)) = client.next()? {
-                match reply {
+                let is_read = match reply {
                     // People did not ask for it.
-                    Reply::Status(_) if !ask.json => (),
+                    Reply::Status(_) if !ask.json => true,
                     // Nothing comes after that.
-                    Reply::Refused(_) if ask.json => {
-                        return terminal::print(&line).map(|_| Exit::Failure);
+                    Reply::Refused(refused) => {
+                        return if ask.json {
+                            terminal::print(&line).map(|_| Exit::Failure)
+                        } else {
+                            Err(fatal(refused))
+                        };
                     }
-                    reply => drop(print(ask, reply, &line)?),
+                    _ if ask.json => terminal::is_read(&line)?,
+                    reply => terminal::is_read(&show::reply(&reply))?,
+                };
+                if !is_read {
+                    return Ok(Exit::Success);
                 }
             }
             return Err(Fatal::text("the daemon has ended"));

@@ -9,10 +9,16 @@ use crate::errors::{Exit, Fatal, words};
 
 /// Writes to standard output. Who closes it early, as `head` does, has what he wants.
 pub(crate) fn print(text: &str) -> Result<Exit, Fatal> {
+    is_read(text).map(|_| Exit::Success)
+}
+
+/// The same; gives back whether there is somebody to write more to.
+pub(super) fn is_read(text: &str) -> Result<bool, Fatal> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
-        Ok(()) | Err(_) => Ok(Exit::Success),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(unwritable(&error)),
     }
 }
 

@@ -4,10 +4,12 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::{ffi::OsStrExt, net::UnixStream},
     path::Path,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use pyinotifyd_core::{path::shown, time::Human};
+use pyinotifyd_sys::socket;
 
 use super::words::{Reply, Request};
 use crate::{
@@ -33,7 +35,7 @@ impl Client {
     ///
     /// None does (exit status 69), or we may not (1).
     pub(crate) fn connect(path: &Path) -> Result<Self, Fatal> {
-        let stream = UnixStream::connect(path).map_err(|error| {
+        let stream = stream(path).map_err(|error| {
             let at = shown(path.as_os_str().as_bytes());
             let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {}", words(&error)));
             match error.kind() {
@@ -43,6 +45,7 @@ impl Client {
                 io::ErrorKind::PermissionDenied => {
                     fatal.hint("ask as root, or as the user that it runs as")
                 }
+                io::ErrorKind::WouldBlock => fatal.hint("it takes no connections: does it hang?"),
                 _ => fatal,
             }
         })?;
@@ -101,6 +104,25 @@ impl Client {
     ) -> Result<(Reply, String), Fatal> {
         self.ask(request, patience)?;
         self.next()?.ok_or_else(|| Fatal::text("the daemon has ended before it answered"))
+    }
+}
+
+/// A connection, if the daemon takes one in time.
+fn stream(path: &Path) -> io::Result<UnixStream> {
+    let begun = Instant::now();
+    loop {
+        match socket::connect_stream(path) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < PATIENCE =>
+            {
+                thread::sleep(Duration::from_millis(50));
+            }
+            connected => {
+                let stream = connected?;
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+        }
     }
 }
 

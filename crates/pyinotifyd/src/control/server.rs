@@ -5,7 +5,7 @@
 
 use std::{
     fmt, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Server {
     path: PathBuf,
+    /// Which file it is.
+    file: Option<(u64, u64)>,
     asked: mpsc::Receiver<Asked>,
 }
 
@@ -91,7 +93,7 @@ impl Server {
     pub(crate) fn listen(path: &Path) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             // Its parents are the system's.
-            match std::fs::DirBuilder::new().mode(0o755).create(dir) {
+            match std::fs::DirBuilder::new().mode(0o700).create(dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 Ok(()) | Err(_) => (),
             }
@@ -99,7 +101,7 @@ impl Server {
         let listener = UnixListener::from_std(socket::listen_stream(path)?)?;
         let (ask, asked) = mpsc::channel(CONNECTIONS);
         tokio::spawn(accept(listener, ask));
-        Ok(Self { path: path.to_owned(), asked })
+        Ok(Self { path: path.to_owned(), file: file_at(path), asked })
     }
 
     /// What is asked next.
@@ -114,9 +116,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // What cannot be removed is replaced by the next daemon.
-        let _ = std::fs::remove_file(&self.path);
+        // It may be another daemon's by now. What cannot be removed is replaced by the next one.
+        if self.file.is_some() && file_at(&self.path) == self.file {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 async fn accept(listener: UnixListener, ask: mpsc::Sender<Asked>) {

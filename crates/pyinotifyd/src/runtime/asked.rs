@@ -18,7 +18,7 @@ use pyinotifyd_core::{
     report::{Report, Say},
     schedule::{TaskState, TaskView},
     stats::Finished,
-    task::{Order, OrderKind, Outcome, TaskId},
+    task::{self, Order, OrderKind, TaskId},
     time::Instant,
 };
 use pyinotifyd_sys::time;
@@ -169,6 +169,7 @@ impl Loop {
                 }
             },
             Request::Tail => {
+                self.asking.tails.retain(Answer::is_wanted);
                 if answer.send(Reply::Status(Box::new(self.status()))) {
                     self.asking.tails.push(answer);
                 }
@@ -341,7 +342,7 @@ impl Loop {
         let at = |it: &Finished| wall - now.since(it.at).as_secs_f64();
         let fits = |it: &&Finished| {
             which.scheduler.as_ref().is_none_or(|name| **name == *it.scheduler)
-                && (!which.failed || it.outcome.is_failure())
+                && (!which.failed || it.outcome.how() == task::How::Failed)
                 && which.since.is_none_or(|since| at(it) >= since)
                 && path.as_ref().is_none_or(|path| below(&it.event.pathname, path).is_some())
         };
@@ -373,7 +374,9 @@ impl Loop {
             return Err(Refused::new(Code::TaskRuns, format!("the task {id} runs already")));
         }
         self.handle(Input::RunNow(task.id));
-        let message = "the task starts as soon as there is a slot".to_owned();
+        let paused = task.scheduler.is_some_and(|it| self.engine.schedule().is_paused(it));
+        let when = if paused { "its scheduler is resumed" } else { "there is a slot" };
+        let message = format!("the task starts as soon as {when}");
         Ok(Reply::Done(Done { message, task: Some(id.to_owned()) }))
     }
 
@@ -389,18 +392,23 @@ impl Loop {
         let scheduler = self.scheduler_named(&it.scheduler)?;
         let event = Arc::clone(&it.event);
         self.handle(Input::Order(Order { kind: OrderKind::Schedule, scheduler, event }));
-        // Unless it runs already, or was joined to another of its path.
+        // Unless it runs already, and `busy` says that nothing comes of it.
         let is_it =
             |new: &TaskView| new.scheduler == Some(scheduler) && Arc::ptr_eq(&new.event, &it.event);
         let new = self.engine.schedule().tasks().find(is_it).map(|it| it.id);
-        if let Some(new) = new {
-            self.handle(Input::RunNow(new));
-        }
+        let Some(new) = new else {
+            let said = "nothing was ordered: a task for its path runs already";
+            return Err(Refused::new(Code::TaskRuns, said));
+        };
+        self.handle(Input::RunNow(new));
         let message = "it runs again as soon as there is a slot".to_owned();
-        Ok(Reply::Done(Done { message, task: new.map(|it| it.to_string()) }))
+        Ok(Reply::Done(Done { message, task: Some(new.to_string()) }))
     }
 
     fn pause(&mut self, name: Option<&str>, pauses: bool) -> Result<Reply, Refused> {
+        if self.is_stopping() {
+            return Err(stopping());
+        }
         let scheduler = name.map(|it| self.scheduler_named(it)).transpose()?;
         self.handle(if pauses { Input::Pause(scheduler) } else { Input::Resume(scheduler) });
         let whose = name.unwrap_or("every scheduler");
@@ -521,10 +529,10 @@ fn ended(it: &Finished, at: f64) -> Ended {
         path: Shown::new(&it.event.pathname),
         event: it.event.mask.to_string(),
         attempt: it.attempt,
-        how: match &it.outcome {
-            Outcome::Done(_) => How::Done,
-            Outcome::Stopped => How::Stopped,
-            _ => How::Failed,
+        how: match it.outcome.how() {
+            task::How::Done => How::Done,
+            task::How::Stopped => How::Stopped,
+            task::How::Failed => How::Failed,
         },
         outcome: it.outcome.to_string(),
         at,

@@ -1,16 +1,30 @@
 //! What commands of a daemon that was killed have left: processes that still go on although their
 //! tasks are about to run again.
 //!
-//! They carry the id of their task in their environment, as all commands do. Nobody else's process
-//! has it, and none of before the machine's start, so it is not asked which process once ran.
+//! They carry the id of their task in their environment, as all commands do, and are still the program
+//! that they began as. None of before the machine's start has that id, so it is not asked which
+//! process once ran.
 
-use std::{thread, time::Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use pyinotifyd_core::engine::{Stray, StrayEnd};
+use pyinotifyd_core::{
+    engine::{Stray, StrayEnd},
+    time::Human,
+};
 use pyinotifyd_sys::process::strays::{self as sys, Mark};
 use tokio::sync::mpsc;
 
 use crate::{env, errors::words};
+
+/// The longest that tasks wait for the end of what was before them, whatever `kill_after` says.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// So long the search may take, and the end of what was killed. Then tasks run all the same: a
+/// process may hang in the kernel, and with it whoever looks at it.
+const SEARCH: Duration = Duration::from_secs(30);
 
 /// The threads that end them.
 pub(super) struct Strays {
@@ -26,6 +40,13 @@ impl Strays {
 
     /// Ends what there is of these, on a thread: they may take their time.
     pub(super) fn end(&self, strays: Vec<Stray>) {
+        let longest = strays.iter().map(|it| it.kill_after.min(LONGEST)).max().unwrap_or_default();
+        let late = self.done.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(longest + SEARCH).await;
+            // If that was said before, it changes nothing.
+            let _ = late.send(Vec::new());
+        });
         let done = self.done.clone();
         let work = move || {
             // Nobody listens when the loop has ended.
@@ -53,7 +74,8 @@ fn end(strays: &[Stray]) -> Vec<StrayEnd> {
     let own = nix::unistd::getuid().as_raw();
     let mark = |it: &Stray| Mark {
         variable: format!("{}={}", env::TASK_ID, it.task).into(),
-        users: it.user.into_iter().chain([own]).collect(),
+        user: it.user.unwrap_or(own),
+        program: it.program.to_vec(),
     };
     let marks: Vec<Mark> = strays.iter().map(mark).collect();
     let found = match sys::find(&marks) {
@@ -68,7 +90,15 @@ fn end(strays: &[Stray]) -> Vec<StrayEnd> {
     let asked: Vec<_> = found
         .map(|(stray, process)| {
             let asked = process.terminate();
-            (stray, process, asked, Instant::now() + stray.kill_after)
+            let patience = stray.kill_after.min(LONGEST);
+            ::log::warn!(
+                "process {} of before the start still runs for the task {}: it has up to {} to end, \
+                 nothing starts before",
+                process.id(),
+                stray.task,
+                Human(patience)
+            );
+            (stray, process, asked, Instant::now() + patience)
         })
         .collect();
     let ends = asked.into_iter().map(|(stray, process, asked, deadline)| {

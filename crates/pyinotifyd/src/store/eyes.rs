@@ -10,7 +10,7 @@ use std::{
     io,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use pyinotifyd_core::{
@@ -24,6 +24,10 @@ use super::index::{Looked, Place};
 
 /// So long a look may take. Meanwhile nothing is written, and so no run starts.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So long all looks together may take that are asked for at once: a file system that answers slowly
+/// is given up as well.
+const ALTOGETHER: Duration = Duration::from_secs(30);
 
 /// On a file system that counts whole seconds a change is visible in the next one; on FAT in the
 /// next but one.
@@ -97,9 +101,11 @@ impl Eyes {
             }
         };
         // Should it have ended, by a fault of its own, that is seen when it does not answer.
+        let until = Instant::now() + ALTOGETHER;
         let _ = thread.asked.send(asked.iter().map(|it| places[*it].clone()).collect());
         for at in asked {
-            match thread.found.recv_timeout(self.patience) {
+            let left = until.saturating_duration_since(Instant::now());
+            match thread.found.recv_timeout(self.patience.min(left)) {
                 Ok(looked) => found[*at] = looked,
                 Err(RecvTimeoutError::Timeout) => return Some(*at),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -244,7 +250,7 @@ mod tests {
     #[test]
     fn a_file_system_that_does_not_answer_is_given_up_and_others_are_looked_at() {
         let (eyes, release) = eyes();
-        let mut eyes = eyes.with_patience(Duration::from_millis(50));
+        let mut eyes = eyes.with_patience(Duration::from_millis(500));
         let unknown = Looked::Racy;
         let known = Looked::Is(None);
         let paths = places(&["/a", "/proc/x", "/b", "/proc/y"]);

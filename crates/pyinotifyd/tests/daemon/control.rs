@@ -233,6 +233,25 @@ fn a_reload_says_whether_the_configuration_is_good() {
 }
 
 #[test]
+fn a_daemon_that_stops_reads_nothing_anew() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, CONFIG);
+    world.write("w/a.gate");
+    daemon.wait("started for ");
+    daemon.signal(Signal::TERM);
+    daemon.wait(" - stopping, 1 running");
+    for command in ["reload", "sync"] {
+        let said = refused(&daemon.ask(&[command]));
+        assert!(said.contains("the daemon stops"), "{said}");
+    }
+    daemon.signal(Signal::HUP);
+    fs::write(world.path("open"), "").unwrap();
+    let status = daemon.wait_end();
+    assert!(status.success(), "{daemon}");
+    assert!(!daemon.log.iter().any(|it| it.contains("reloaded, ")), "{daemon}");
+}
+
+#[test]
 fn a_tail_begins_with_the_state_and_tells_all_that_is_said() {
     let world = World::new();
     let _daemon = Daemon::start(&world, CONFIG);

@@ -1,15 +1,19 @@
 //! Programs that an earlier process has started and that are still there.
 //!
 //! They are not our children any more, so nothing but `/proc` tells of them. What they are known by
-//! is a variable of their environment that nobody else's has: an id of a process says nothing, since
-//! it may be another's by now. A pidfd is opened before that is read for the last time, and all
+//! is a variable of their environment, and the program that they began as: an id of a process says
+//! nothing, since it may be another's by now. What they have started in sessions of its own inherits
+//! the variable, and is left alone as long as it is another program. So is what another daemon has
+//! started that is still there, and whatever we ourselves have been started by.
+//!
+//! A pidfd is opened before that is read for the last time, and all
 //! signals go through it, so none reaches a process that has come in the place of the one that was
 //! looked at. Before Linux 6.9 that holds for the leader of a group alone; the others of its group
 //! are reached as long as it is there.
 
 use std::{
-    fs,
-    io::{self, ErrorKind},
+    fs::{self, File},
+    io::{self, ErrorKind, Read},
     os::fd::{AsRawFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -23,13 +27,19 @@ use rustix::{
 /// So long is waited for the end of what was killed. Longer it only takes what hangs in the kernel.
 const KILLED: Duration = Duration::from_secs(5);
 
+/// So much of an environment or a command line is read. Both are their process's own to set
+/// (`PR_SET_MM_MAP` of `prctl(2)`), so they may be of any size; `execve(2)` takes 6 MiB.
+const MOST: u64 = 8 << 20;
+
 /// By what a program is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// What its environment has: `NAME=value`.
     pub variable: Vec<u8>,
-    /// The users whose process it may be.
-    pub users: Vec<u32>,
+    /// The user whose process it is.
+    pub user: u32,
+    /// The program that it was started as. Of a script, its interpreter's words come before it.
+    pub program: Vec<u8>,
 }
 
 /// A program that leads a session and a process group of its own, as [`super::spawn`] starts them.
@@ -47,13 +57,18 @@ pub struct Stray {
 /// `/proc` cannot be listed. A process that cannot be looked at is not ours to end.
 pub fn find(marks: &[Mark]) -> io::Result<Vec<Option<Stray>>> {
     let mut found: Vec<Option<(u64, i32)>> = marks.iter().map(|_| None).collect();
+    let above = ancestors();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|it| it.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
+        if above.contains(&pid) {
+            continue;
+        }
         let Some(started) = leader_since(pid) else { continue };
-        let Some(at) = marks.iter().position(|it| it.is_of(pid)) else { continue };
+        let Some(process) = Process::of(pid, marks) else { continue };
+        let Some(at) = marks.iter().position(|it| it.is_of(&process)) else { continue };
         let this = (started, pid.as_raw_pid());
         found[at] = Some(found[at].map_or(this, |it| it.min(this)));
     }
@@ -67,17 +82,67 @@ fn open(pid: i32, started: u64, mark: &Mark) -> Option<Stray> {
     let pid = Pid::from_raw(pid)?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let stray = Stray { pid, pidfd };
-    let is_it = leader_since(pid) == Some(started) && mark.is_of(pid);
+    let is_it = leader_since(pid) == Some(started)
+        && Process::of(pid, std::slice::from_ref(mark)).is_some_and(|it| mark.is_of(&it));
     // What was read just now was of this one if that has not ended meanwhile.
     (is_it && !stray.wait(Duration::ZERO).ok()?).then_some(stray)
 }
 
-impl Mark {
-    fn is_of(&self, pid: Pid) -> bool {
-        let Ok(environment) = fs::read(proc(pid, "environ")) else { return false };
-        environment.split(|it| *it == 0).any(|it| it == self.variable)
-            && user_of(pid).is_some_and(|it| self.users.contains(&it))
+/// What of a process says whose it is.
+struct Process {
+    user: u32,
+    environment: Vec<u8>,
+    command: Vec<u8>,
+}
+
+impl Process {
+    /// A process of a user of one of the marks; of any other nothing is read that it could make large.
+    fn of(pid: Pid, marks: &[Mark]) -> Option<Self> {
+        let user = user_of(pid).filter(|user| marks.iter().any(|it| it.user == *user))?;
+        if has_a_daemon(pid) {
+            return None;
+        }
+        let (environment, command) = (read(pid, "environ")?, read(pid, "cmdline")?);
+        Some(Self { user, environment, command })
     }
+}
+
+impl Mark {
+    fn is_of(&self, process: &Process) -> bool {
+        let name = |path: &[u8]| path.rsplit(|it| *it == b'/').next().unwrap_or_default().to_vec();
+        let mut words = process.command.split(|it| *it == 0).take(3);
+        self.user == process.user
+            && process.environment.split(|it| *it == 0).any(|it| it == self.variable)
+            && words.any(|it| name(it) == name(&self.program))
+    }
+}
+
+/// Whether a process was started by another one of our own program that is still there: then nobody
+/// has cut it off.
+fn has_a_daemon(pid: Pid) -> bool {
+    let program = |pid: Pid| fs::read_link(proc(pid, "exe")).ok();
+    let own = rustix::process::getpid();
+    parent_of(pid)
+        .filter(|it| *it != own)
+        .is_some_and(|it| program(it).is_some_and(|it| Some(it) == program(own)))
+}
+
+/// This process, and those that it was started by.
+fn ancestors() -> Vec<Pid> {
+    let mut all = vec![rustix::process::getpid()];
+    while let Some(parent) = all.last().and_then(|it| parent_of(*it)) {
+        if all.contains(&parent) {
+            break;
+        }
+        all.push(parent);
+    }
+    all
+}
+
+fn read(pid: Pid, file: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(proc(pid, file)).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 impl Stray {
@@ -162,17 +227,28 @@ fn leader_since(pid: Pid) -> Option<u64> {
     leader_in(pid, &stat)
 }
 
+/// Who has started a process, or taken it over.
+fn parent_of(pid: Pid) -> Option<Pid> {
+    let stat = fs::read(proc(pid, "stat")).ok()?;
+    Pid::from_raw(fields_of(&stat)?.get(1)?.parse().ok()?)
+}
+
 /// See `proc_pid_stat(5)`. The second field is a name in parentheses, with anything in it.
 fn leader_in(pid: Pid, stat: &[u8]) -> Option<u64> {
-    let end = stat.iter().rposition(|it| *it == b')')?;
-    let rest = str::from_utf8(stat.get(end + 1..)?).ok()?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let fields = fields_of(stat)?;
     let is_own =
         |field: usize| fields.get(field)?.parse().ok().map(|it: i32| it == pid.as_raw_pid());
     let (group, session) = (is_own(2)?, is_own(3)?);
     let is_there = !matches!(*fields.first()?, "Z" | "X");
     let started = fields.get(19)?.parse().ok()?;
     (is_there && group && session).then_some(started)
+}
+
+/// The fields behind the name, from the third on.
+fn fields_of(stat: &[u8]) -> Option<Vec<&str>> {
+    let end = stat.iter().rposition(|it| *it == b')')?;
+    let rest = str::from_utf8(stat.get(end + 1..)?).ok()?;
+    Some(rest.split_ascii_whitespace().collect())
 }
 
 /// The user that it belongs to, whatever it may do as another.
@@ -190,7 +266,6 @@ fn proc(pid: Pid, file: &str) -> String {
 mod tests {
     use std::{
         ffi::{CStr, CString},
-        fs::File,
         io::{BufRead, BufReader, PipeReader},
         os::fd::AsFd,
     };
@@ -201,8 +276,9 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn mark(name: &str) -> Mark {
-        let users = vec![rustix::process::getuid().as_raw()];
-        Mark { variable: format!("PYINOTIFYD_TEST={name}").into(), users }
+        let user = rustix::process::getuid().as_raw();
+        let variable = format!("PYINOTIFYD_TEST={name}").into();
+        Mark { variable, user, program: b"/usr/bin/sh".into() }
     }
 
     /// A shell with that mark, once it has said that it is ready.
@@ -260,7 +336,9 @@ mod tests {
         assert_eq!(found.id(), child.id());
         found.terminate().unwrap();
         found.end(Instant::now() + PATIENCE).unwrap();
-        let apart = find(&[mark]).unwrap().remove(0).unwrap();
+        assert!(find(std::slice::from_ref(&mark)).unwrap()[0].is_none(), "that is another program");
+        let apart = Mark { program: b"sleep".into(), ..mark };
+        let apart = find(&[apart]).unwrap().remove(0).unwrap();
         assert_ne!(apart.id(), child.id());
         apart.terminate().unwrap();
         apart.end(Instant::now() + PATIENCE).unwrap();
@@ -270,13 +348,14 @@ mod tests {
     #[test]
     fn of_another_mark_or_another_user_nothing_is_found() {
         let mark = mark("of ours");
-        let (child, _out) = shell(&mark, c"echo ready; exec sleep 1000");
+        let (child, _out) = shell(&mark, c"echo ready; sleep 1000; true");
         let longer = Mark { variable: [&mark.variable[..], b"x"].concat(), ..mark.clone() };
         let shorter = Mark { variable: mark.variable[..20].into(), ..mark.clone() };
-        let others = Mark { users: vec![mark.users[0] + 1], ..mark.clone() };
-        let found = find(&[longer, shorter, others, mark]).unwrap();
+        let others = Mark { user: mark.user + 1, ..mark.clone() };
+        let program = Mark { program: b"sleep".into(), ..mark.clone() };
+        let found = find(&[longer, shorter, others, program, mark]).unwrap();
         let found: Vec<_> = found.iter().map(|it| it.as_ref().map(Stray::id)).collect();
-        assert_eq!(found, [None, None, None, Some(child.id())]);
+        assert_eq!(found, [None, None, None, None, Some(child.id())]);
     }
 
     #[test]

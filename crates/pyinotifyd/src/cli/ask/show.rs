@@ -13,7 +13,7 @@ use pyinotifyd_core::{
 use crate::{
     control::words::{
         Ended, History, How, Life, PythonStatus, Reply, Said, SchedulerStatus, Shown, State,
-        Status, StoreStatus, Task, Tasks, WatchStatus,
+        Status, StoreStatus, TASKS, Task, Tasks, WatchStatus,
     },
     log::stamp,
 };
@@ -151,9 +151,9 @@ fn tasks(Tasks { tasks, of }: &Tasks) -> String {
     for it in tasks {
         table.row(task(it));
     }
-    match of - tasks.len() {
+    match of.saturating_sub(tasks.len()) {
         0 => table.to_string(),
-        more => format!("{table}and {more} more; --limit shows up to 10000\n"),
+        more => format!("{table}and {more} more; --limit shows up to {}\n", TASKS.1),
     }
 }
 
