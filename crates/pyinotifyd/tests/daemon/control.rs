@@ -49,7 +49,9 @@ impl Daemon<'_> {
 
 /// A connection of our own.
 fn connect(world: &World) -> BufReader<UnixStream> {
-    BufReader::new(UnixStream::connect(world.path("run/control.sock")).unwrap())
+    let stream = UnixStream::connect(world.path("run/control.sock")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    BufReader::new(stream)
 }
 
 fn refused(output: &Output) -> String {

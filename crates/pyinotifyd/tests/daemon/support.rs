@@ -196,7 +196,10 @@ impl<'a> Daemon<'a> {
     /// Asks it over its control socket: a command, such as `status`, and its arguments.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
         let _start = starts::one();
-        Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
+        // One that is never answered is a failure, not a test without an end.
+        Command::new("timeout")
+            .arg(DEADLINE.as_secs().to_string())
+            .arg(env!("CARGO_BIN_EXE_pyinotifyd"))
             .args(arguments)
             .arg("--socket")
             .arg(self.world.path("run/control.sock"))
