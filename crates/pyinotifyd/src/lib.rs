@@ -17,6 +17,8 @@ mod host;
 mod json;
 mod log;
 mod metrics;
+#[cfg(test)]
+mod reference;
 mod runtime;
 mod service;
 #[doc(hidden)]
