@@ -608,10 +608,8 @@ fn what_takes_the_place_of_what_has_moved_away_is_not_taken_for_it() {
     story.ends_well();
 }
 
-/// A run of the kill loop found this one: what is looked for may be elsewhere by then, and the record
-/// that says so still to come.
-#[test]
-fn what_has_moved_while_it_was_looked_for_is_not_taken_to_be_gone() {
+/// A start after a crash has come so far that the file of a waiting task is looked for.
+fn looking() -> Story {
     let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
     let mut story = Story::new(10_000, &choice);
     for op in [Op::Mkdir(1, 0), Op::Catch, Op::Save(2, 0), Op::CatchAll, Op::Crash] {
@@ -623,6 +621,14 @@ fn what_has_moved_while_it_was_looked_for_is_not_taken_to_be_gone() {
             story.op(&op);
         }
     }
+    story
+}
+
+/// A run of the kill loop found this one: what is looked for may be elsewhere by then, and the record
+/// that says so still to come.
+#[test]
+fn what_has_moved_while_it_was_looked_for_is_not_taken_to_be_gone() {
+    let mut story = looking();
     for op in [Op::Rename(1, 0, 1, 1), Op::Look] {
         story.op(&op);
     }
@@ -660,17 +666,7 @@ fn what_has_left_and_come_back_is_not_known() {
 /// The reader comes upon an overflow long before its record is handed over.
 #[test]
 fn an_answer_that_comes_before_the_record_of_an_overflow_ends_no_search() {
-    let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
-    let mut story = Story::new(10_000, &choice);
-    for op in [Op::Mkdir(1, 0), Op::Catch, Op::Save(2, 0), Op::CatchAll, Op::Crash] {
-        story.op(&op);
-    }
-    story.op(&Op::Start(None));
-    while !story.world.is_looking() {
-        for op in [Op::Walk(0), Op::Commit, Op::Read] {
-            story.op(&op);
-        }
-    }
+    let mut story = looking();
     let limit = mem::replace(&mut story.world.kernel.limit, 1);
     story.op(&Op::Mkdir(1, 1));
     story.op(&Op::Save(2, 1));
