@@ -12,21 +12,21 @@ impl Tree {
         self.watched_nodes().count()
     }
 
-    /// How many of them each Watch sees, by its number.
+    /// The same, and how many of them each Watch sees, by its number.
     #[must_use]
-    pub fn watched_by_watch(&self) -> BTreeMap<WatchId, usize> {
+    pub fn watched_by_watch(&self) -> (usize, BTreeMap<WatchId, usize>) {
         // Of a million items, only few differ in who sees them.
         let mut by_spots: BTreeMap<SpotsId, usize> = BTreeMap::new();
         for node in self.watched_nodes() {
             *by_spots.entry(self.nodes[node].spots).or_default() += 1;
         }
-        let mut by_watch = BTreeMap::new();
+        let (all, mut by_watch) = (by_spots.values().sum(), BTreeMap::new());
         for (spots, count) in by_spots {
             for watch in &self.scope.interest(spots).members {
                 *by_watch.entry(*watch).or_default() += count;
             }
         }
-        by_watch
+        (all, by_watch)
     }
 
     /// The watched items that any Watch sees, their watches and paths; not what is only on the way

@@ -246,7 +246,7 @@ impl Loop {
         let (engine, plan) = (&self.engine, self.engine.plan());
         let counts = engine.counts();
         let (backlog, lag) = self.backlog();
-        let by_watch = engine.tree().watched_by_watch();
+        let (directories, by_watch) = engine.tree().watched_by_watch();
         Status {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -258,7 +258,7 @@ impl Loop {
             },
             uptime: self.start.elapsed().as_secs_f64(),
             config: self.asking.config.as_ref().map(|it| shown_path(it)),
-            directories: engine.tree().watched_len(),
+            directories,
             unwatched: engine.tree().unwatched(),
             overflows: engine.overflows(),
             backlog,

@@ -87,7 +87,7 @@ impl Loop {
         let begin = Clock::now();
         let (engine, plan) = (&self.engine, self.engine.plan());
         let (backlog, lag) = self.backlog();
-        let by_watch = engine.tree().watched_by_watch();
+        let (directories, by_watch) = engine.tree().watched_by_watch();
         let watch = |(id, it): (WatchId, &Watch)| OfWatch {
             paths: it.paths.iter().map(|it| it.source.clone()).collect(),
             directories: by_watch.get(&id).copied().unwrap_or(0),
@@ -118,7 +118,7 @@ impl Loop {
             backlog,
             lag,
             overflows: engine.overflows(),
-            directories: engine.tree().watched_len(),
+            directories,
             unwatched: engine.tree().unwatched(),
             watches: plan.watches().map(watch).collect(),
             schedulers: plan.schedulers().map(scheduler).collect(),
