@@ -90,7 +90,8 @@ watches = [Watch("@/w", {"IN_CLOSE_WRITE": [python, files], "IN_MOVED_TO": nativ
 "#
     );
     world.write("w/spin");
-    daemon.wait(": started for ");
+    // Before Python really spins it still answers what is asked.
+    daemon.wait("has blocked");
     let first = world.write("w/Ä1");
     daemon.wait(&format!(": started for IN_CLOSE_WRITE of {}", first.display()));
     fs::write(world.path("n"), "").unwrap();
