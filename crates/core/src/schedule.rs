@@ -41,6 +41,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -167,6 +168,8 @@ pub struct Schedule {
     last_run: u64,
     probes: Probes,
     timers: Timers<Timer>,
+    /// The subjects that a breaker may forget.
+    memories: Timers<u32>,
     /// The lanes that could start a run, and perhaps some that no longer can.
     turn: VecDeque<LaneId>,
     /// The same, of lanes that share no slots and wait for nobody.
@@ -187,6 +190,9 @@ pub struct Schedule {
     history: History,
 }
 
+/// So late a breaker forgets a subject when there is nothing else to wake up for.
+const FORGETS_LATE: Duration = Duration::from_secs(1);
+
 /// Whose time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
@@ -194,8 +200,6 @@ enum Timer {
     Task(u32),
     /// A run takes too long.
     Run(u32),
-    /// A breaker may forget a subject.
-    Subject(u32),
 }
 
 /// How far the daemon is on its way to its end.
@@ -231,6 +235,7 @@ impl Schedule {
             last_run: 0,
             probes: Probes::default(),
             timers: Timers::default(),
+            memories: Timers::default(),
             turn: VecDeque::new(),
             own_turn: VecDeque::new(),
             slots: 0,
@@ -275,8 +280,10 @@ impl Schedule {
             match timer {
                 Timer::Task(key) => self.handle_due(key),
                 Timer::Run(key) => self.handle_overtime(now, key),
-                Timer::Subject(key) => self.handle_forget(now, key),
             }
+        }
+        while let Some(subject) = self.memories.pop(now) {
+            self.handle_forget(now, subject);
         }
         self.start_ready(now);
     }
@@ -385,7 +392,9 @@ impl Schedule {
     /// When [`Schedule::handle_timeout`] next has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first()
+        // What is remembered too long does no harm, and to be woken for each run costs as much as it.
+        let forget = self.memories.first().map(|it| it + FORGETS_LATE);
+        self.timers.first().into_iter().chain(forget).min()
     }
 
     /// The next thing for the caller to do.
@@ -447,6 +456,7 @@ impl Schedule {
         self.is_idle()
             && self.subjects.is_empty()
             && self.timers.len() == 0
+            && self.memories.len() == 0
             && self.probes.len() == 0
     }
 

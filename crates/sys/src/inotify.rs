@@ -4,6 +4,7 @@
 //! directory when it is added to an open one. What the records mean belongs to the tree.
 
 mod decode;
+mod pace;
 mod reader;
 
 use std::io;

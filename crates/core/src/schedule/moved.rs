@@ -81,7 +81,7 @@ impl Schedule {
             // A breaker's memory counts from the end of the last run.
             let outlived = if other.runs.is_empty() { None } else { other.memory.take() };
             for timer in gone.memory.into_iter().chain(outlived) {
-                self.timers.remove(timer);
+                self.memories.remove(timer);
             }
         } else {
             self.subjects.rename(key, true, |it| it.path = Arc::clone(&path));

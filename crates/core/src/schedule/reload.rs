@@ -41,6 +41,7 @@ impl Schedule {
             }
         }
         self.timers.forget_unused();
+        self.memories.forget_unused();
         self.start_ready(now);
     }
 
@@ -118,7 +119,7 @@ impl Schedule {
         if (gone || settings.breaker.is_none())
             && let Some(timer) = self.subjects.get_mut(key).memory.take()
         {
-            self.timers.remove(timer);
+            self.memories.remove(timer);
         }
         self.forget_if_idle(key);
     }

@@ -301,7 +301,7 @@ impl Schedule {
         subject.memory = None;
         let until = subject.streak.rests_until;
         if now < until && subject.runs.is_empty() {
-            subject.memory = Some(self.timers.insert_at(until, Timer::Subject(key)));
+            subject.memory = Some(self.memories.insert_at(until, key));
         }
         self.forget_if_idle(key);
     }
@@ -400,7 +400,7 @@ impl Schedule {
         subject.streak.handle_start(task.trigger);
         (subject.cancelled, subject.restarted) = (false, false);
         if let Some(timer) = subject.memory.take() {
-            self.timers.remove(timer);
+            self.memories.remove(timer);
         }
         key
     }
@@ -517,7 +517,7 @@ impl Schedule {
         {
             // One past the end: an order exactly `within` later is still near.
             let memory = breaker.within.saturating_add(Duration::from_nanos(1));
-            let timer = self.timers.insert(now, memory, Timer::Subject(key));
+            let timer = self.memories.insert(now, memory, key);
             let old = self.subjects.get_mut(key).memory.replace(timer);
             debug_assert_eq!(old, None);
         }

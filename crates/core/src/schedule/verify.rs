@@ -16,6 +16,7 @@ impl Schedule {
     /// See above.
     pub fn verify_invariants(&self) {
         self.timers.verify_invariants();
+        self.memories.verify_invariants();
         let follows = |lane| self.lane(lane).settings.follow;
         self.tasks.verify_invariants(follows);
         self.subjects.verify_invariants(follows);
@@ -61,20 +62,22 @@ impl Schedule {
             }
         }
 
+        let mut memories = 0;
         for (key, subject) in self.subjects.iter() {
             for run in &subject.runs {
                 assert!(self.runs[*run].tasks.iter().any(|it| it.subject == key));
             }
             if let Some(timer) = subject.memory {
-                assert_eq!(self.timers.key(timer), Timer::Subject(key));
+                assert_eq!(self.memories.key(timer), key);
                 assert!(subject.runs.is_empty(), "a breaker's memory ends when a run begins");
-                timers += 1;
+                memories += 1;
             } else if subject.runs.is_empty() {
                 let waits = self.tasks.find(subject.lane, &subject.path);
                 assert!(waits.is_some(), "a subject that nothing depends on is forgotten");
             }
         }
         assert_eq!(self.timers.len(), timers, "a timer belongs to something");
+        assert_eq!(self.memories.len(), memories, "a memory belongs to a subject");
 
         self.verify_probes();
         let slotless = self.by_run.values().filter(|it| self.runs[**it].slotless).count();

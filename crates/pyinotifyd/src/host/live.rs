@@ -8,10 +8,7 @@ use std::{
     fmt,
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -129,48 +126,60 @@ impl Live {
 /// What is to be said to a host.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    frames: Mutex<Frames>,
+    queue: Mutex<Queue>,
     wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: Frames,
     /// Whether something is among it that does not wait for its pace: a question, or a run for a
-    /// host that had none.
-    hurries: AtomicBool,
-    /// How many runs are with the host.
-    active: AtomicUsize,
+    /// host that has none.
+    hurries: bool,
+    /// How many runs are with the host, or on their way.
+    active: usize,
+    /// How many of them are still among `frames`.
+    unsent: usize,
+}
+
+impl Queue {
+    /// Whether the host has nothing to do, and what there is for it waits here.
+    fn starves(&self) -> bool {
+        self.unsent > 0 && self.active <= self.unsent
+    }
 }
 
 impl Outbox {
-    fn frames(&self) -> MutexGuard<'_, Frames> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something.
     pub(crate) fn say(&self, message: &ToHost<'_>) {
-        self.add(self.frames(), true, |it| it.push(message));
+        self.add(self.queue(), true, |it| it.frames.push(message));
     }
 
-    /// Adds something, which goes at once if it `hurries`, else at its pace.
-    fn add(
-        &self,
-        mut frames: MutexGuard<'_, Frames>,
-        hurries: bool,
-        push: impl FnOnce(&mut Frames),
-    ) {
+    /// Adds something, which goes at once if it `hurries` or the host has nothing else to do, else
+    /// at its pace.
+    fn add(&self, mut queue: MutexGuard<'_, Queue>, hurries: bool, push: impl FnOnce(&mut Queue)) {
         // What is there already has woken whom it concerns.
-        let is_first = frames.is_empty();
-        push(&mut frames);
-        if hurries {
-            self.hurries.store(true, Ordering::Relaxed);
-        }
-        drop(frames);
-        if is_first || hurries {
+        let wakes = queue.frames.is_empty();
+        push(&mut queue);
+        let hurries = !queue.hurries && (hurries || queue.starves());
+        queue.hurries |= hurries;
+        drop(queue);
+        if wakes || hurries {
             self.wake.notify_one();
         }
     }
 
     /// Has a job run.
     pub(crate) fn run(&self, run: RunId, job: u64, task: &RunTask) {
-        let is_alone = self.active.fetch_add(1, Ordering::Relaxed) == 0;
-        self.add(self.frames(), is_alone, |it| it.push_run(run, job, task));
+        self.add(self.queue(), false, |it| {
+            it.active += 1;
+            it.unsent += 1;
+            it.frames.push_run(run, job, task);
+        });
     }
 
     /// Asks what the rules of a run match.
@@ -180,13 +189,18 @@ impl Outbox {
             Action::Rules(rules) => filerule::questions(rules).collect(),
             Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => Vec::new(),
         };
-        self.active.fetch_add(1, Ordering::Relaxed);
+        self.queue().active += 1;
         self.say(&ToHost::Match(run.id, &rules, &run.tasks));
     }
 
     /// Takes in that a run is not with the host any more.
     pub(crate) fn ended(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        let mut queue = self.queue();
+        queue.active -= 1;
+        if !queue.hurries && queue.starves() {
+            queue.hurries = true;
+            self.wake.notify_one();
+        }
     }
 
     /// Hands over a record of the log, if the host is not too far behind.
@@ -197,19 +211,28 @@ impl Outbox {
         at: Duration,
         task: Option<&dyn fmt::Display>,
     ) -> bool {
-        let frames = self.frames();
-        if frames.len() > LOG_BACKLOG {
+        let queue = self.queue();
+        if queue.frames.len() > LOG_BACKLOG {
             return false;
         }
         let message = ToHost::Log(level, logname, message, at.as_secs_f64(), task);
-        self.add(frames, false, |it| it.push(&message));
+        self.add(queue, false, |it| it.frames.push(&message));
         true
     }
 
     fn take(&self) -> Vec<u8> {
-        let mut frames = self.frames();
-        self.hurries.store(false, Ordering::Relaxed);
-        frames.take()
+        let mut queue = self.queue();
+        queue.hurries = false;
+        queue.unsent = 0;
+        queue.frames.take()
+    }
+
+    fn hurries(&self) -> bool {
+        self.queue().hurries
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue().active == 0
     }
 }
 
@@ -359,7 +382,7 @@ impl Server {
                 }
                 () = self.outbox.wake.notified(), if has_written => {
                     let soonest = sent.map(|it| it + PACE).filter(|it| *it > Instant::now());
-                    if soonest.is_some() && !self.outbox.hurries.load(Ordering::Relaxed) {
+                    if soonest.is_some() && !self.outbox.hurries() {
                         held = soonest;
                         continue;
                     }
@@ -404,10 +427,7 @@ impl Server {
     }
 
     fn beat(&self) -> Pulse {
-        match self.outbox.active.load(Ordering::Relaxed) {
-            0 => Pulse::Idle,
-            _ => Pulse::Busy(Instant::now()),
-        }
+        if self.outbox.is_idle() { Pulse::Idle } else { Pulse::Busy(Instant::now()) }
     }
 
     async fn decode(&mut self) -> Result<(), Option<String>> {

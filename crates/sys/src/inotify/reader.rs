@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
+use super::pace::Pace;
 use super::{Inotify, LARGEST_RECORD, decode};
 use crate::time;
 
@@ -29,14 +30,6 @@ const READ: usize = 256 * 1024;
 
 /// Buffers keep this much for the next burst, or twice the last one.
 const SLACK: usize = 1024 * 1024;
-
-/// So long it takes until one more read may follow at once, and so long the reader rests if none
-/// may. The kernel's queue has room for what comes meanwhile, at any speed that was ever measured.
-const REST: Duration = Duration::from_micros(500);
-
-/// So many reads may follow at once after a quiet time: what one program does to a file, or a
-/// dozen, is read as it comes.
-const AT_ONCE: u32 = 16;
 
 /// The reader thread and its backlog. Dropping it ends the thread.
 #[derive(Debug)]
@@ -72,15 +65,6 @@ struct Shared {
     limit: usize,
     /// Somebody waits for a record.
     hurried: AtomicBool,
-}
-
-/// When the queue is read: at once, as long as that does not happen too often.
-#[derive(Debug)]
-struct Pace {
-    /// How many reads may follow at once.
-    left: u32,
-    /// Since when there is nothing to be added to that.
-    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -168,37 +152,12 @@ impl Drop for Reader {
     }
 }
 
-/// Whether the kernel dropped records: at the very end of what it had, or where it had room again.
-fn has_overflow(bytes: &[u8]) -> bool {
-    decode(bytes).flatten().any(|it| it.mask & libc::IN_Q_OVERFLOW != 0)
-}
-
-impl Pace {
-    fn new(now: Instant) -> Self {
-        Self { left: AT_ONCE, since: now }
-    }
-
-    /// The next reads are at once.
-    fn hurry(&mut self) {
-        self.left = AT_ONCE;
-    }
-
-    /// Takes in that there is something to read; `false`: it is better read after a [`REST`].
-    fn goes_on(&mut self, now: Instant) -> bool {
-        let rests = now.saturating_duration_since(self.since).as_nanos() / REST.as_nanos();
-        if rests > 0 {
-            let more = u32::try_from(rests).unwrap_or(AT_ONCE);
-            self.left = self.left.saturating_add(more).min(AT_ONCE);
-            self.since = now;
-        }
-        if self.left == 0 {
-            // What is added by the rest is the read that follows it.
-            self.since = now + REST;
-            return false;
-        }
-        self.left -= 1;
-        true
-    }
+/// How many records these are, and whether the kernel dropped some: at the very end of what it had, or
+/// where it had room again.
+fn look(bytes: &[u8]) -> (u32, bool) {
+    decode(bytes).flatten().fold((0, false), |(count, overflow), it| {
+        (count + 1, overflow || it.mask & libc::IN_Q_OVERFLOW != 0)
+    })
 }
 
 impl Shared {
@@ -224,9 +183,12 @@ impl Shared {
             if self.hurried.swap(false, Ordering::Relaxed) {
                 pace.hurry();
             }
-            if !pace.goes_on(Instant::now()) && !self.rest()? {
+            if let Some(rest) = pace.rest(Instant::now())
+                && !self.rest(rest)?
+            {
                 return Ok(());
             }
+            let mut records = 0;
             loop {
                 let before = time::tick();
                 let got = match rustix::io::read(inotify, &mut buffer[..room]) {
@@ -241,7 +203,9 @@ impl Shared {
                     backlog.since = Some(Instant::now());
                 }
                 backlog.bytes.extend_from_slice(&buffer[..got]);
-                if has_overflow(&buffer[..got]) {
+                let (count, overflow) = look(&buffer[..got]);
+                records += count;
+                if overflow {
                     backlog.lost_since = Some(backlog.lost_since.map_or(empty, |it| it.min(empty)));
                 }
                 let left = self.limit - backlog.bytes.len();
@@ -261,6 +225,7 @@ impl Shared {
                     break;
                 }
             }
+            pace.brought(records);
         }
         Ok(())
     }
@@ -278,9 +243,10 @@ impl Shared {
     }
 
     /// Waits a little; `false` means that the reader is to end.
-    fn rest(&self) -> Result<bool, Errno> {
+    fn rest(&self, rest: Duration) -> Result<bool, Errno> {
         let mut fds = [PollFd::new(&self.end, PollFlags::IN)];
-        let rest = Timespec { tv_sec: 0, tv_nsec: REST.subsec_nanos().into() };
+        // Shorter than a second.
+        let rest = Timespec { tv_sec: 0, tv_nsec: rest.subsec_nanos().into() };
         match poll(&mut fds, Some(&rest)) {
             Ok(ready) => Ok(ready == 0),
             Err(Errno::INTR) => Ok(true),
@@ -391,31 +357,6 @@ mod tests {
         assert!(at_limit > 1, "paused and went on");
         drop(reader);
         assert_eq!(drain(&inotify, &mut kernel).unwrap(), 0);
-    }
-
-    #[test]
-    fn what_comes_now_and_then_is_read_at_once_and_a_stream_twice_a_millisecond() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start);
-        assert_eq!((0..20).filter(|_| pace.goes_on(start)).count(), 16);
-        // 50,000 a second, for a second. Each is read, some of them only after a rest.
-        let at = |micros| start + Duration::from_micros(micros);
-        let (mut now, mut reads) = (start, 0);
-        while now < at(1_000_000) {
-            if !pace.goes_on(now) {
-                now += REST;
-            }
-            reads += 1;
-            now += Duration::from_micros(20);
-        }
-        assert!((1_900..=2_000).contains(&reads), "{reads}");
-        // One each millisecond.
-        assert!((1_001..1_100).all(|it| pace.goes_on(at(1_000 * it))));
-        // Somebody waits for each of these.
-        for _ in 0..1_000 {
-            pace.hurry();
-            assert!(pace.goes_on(at(1_100_000)));
-        }
     }
 
     #[test]

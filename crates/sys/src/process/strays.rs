@@ -277,7 +277,8 @@ mod tests {
 
     fn mark(name: &str) -> Mark {
         let user = rustix::process::getuid().as_raw();
-        let variable = format!("PYINOTIFYD_TEST={name}").into();
+        // Those of another run of these tests are not meant.
+        let variable = format!("PYINOTIFYD_TEST={name} {}", std::process::id()).into();
         Mark { variable, user, program: b"/usr/bin/sh".into() }
     }
 
