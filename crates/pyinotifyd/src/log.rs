@@ -9,6 +9,7 @@
 //! A record is one line, whatever is in it: all text passes [`OneLine`], and the parts that others
 //! can choose (file names, output) are escaped before that.
 
+pub(crate) mod bar;
 pub(crate) mod journald;
 pub(crate) mod json;
 pub(crate) mod queue;
@@ -21,7 +22,7 @@ use std::{
     cell::RefCell,
     fmt::{self, Display, Write as _},
     fs::File,
-    io,
+    io::{self, IsTerminal},
     os::{fd::AsFd, unix::fs::MetadataExt},
     panic,
     path::PathBuf,
@@ -36,11 +37,16 @@ use pyinotifyd_core::{
     report::Report,
     task::TaskId,
 };
+use pyinotifyd_sys::terminal;
 
-use self::queue::{Lane, Queue};
 pub(crate) use self::settings::{
     Facility, Format, Governed, LogSettings, Syslog, SyslogAddress, level_of_number, number,
 };
+use self::{
+    bar::Work,
+    queue::{Columns, Lane, Queue, Show},
+};
+use crate::env;
 
 /// The logname of what the daemon says of itself, unless the configuration gives another.
 pub(crate) const DAEMON: &str = "daemon";
@@ -50,6 +56,15 @@ const BACKLOG: usize = 8 << 20;
 
 /// How long an exit waits for what is still to be written.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// What a terminal shows below the lines of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Below {
+    /// How far it is what takes long.
+    Progress,
+    /// Nothing, since others write to that terminal, too.
+    Nothing,
+}
 
 /// One line of the log, before it has a form.
 #[derive(Clone, Copy)]
@@ -76,7 +91,7 @@ pub(crate) struct Guard(&'static Logger);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.queue.flush(FLUSH);
+        self.0.end();
     }
 }
 
@@ -87,21 +102,25 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// # Errors
 ///
 /// Standard error cannot be duplicated, or no thread can be started.
-pub(crate) fn init(settings: LogSettings) -> io::Result<Guard> {
+pub(crate) fn init(settings: LogSettings, below: Below) -> io::Result<Guard> {
     if let Some(logger) = LOGGER.get() {
         logger.reconfigure(settings);
         return Ok(Guard(logger));
     }
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|it| is_journal(&stderr, &it));
-    let logger = Logger::new(settings, stderr, journal, journald::SOCKET.into())?;
+    let can_draw = below == Below::Progress
+        && stderr.is_terminal()
+        && bar::can_draw(std::env::var_os(env::TERM).as_deref());
+    let terminal = if can_draw { Some(stderr.try_clone()?) } else { None };
+    let logger = Logger::new(settings, stderr, terminal, journal, journald::SOCKET.into())?;
     let logger = LOGGER.get_or_init(|| logger);
     if log::set_logger(logger).is_ok() {
         log::set_max_level(filter(logger.settings().floor()));
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if let Some(logger) = LOGGER.get() {
-                logger.queue.flush(FLUSH);
+                logger.end();
             }
             hook(info);
         }));
@@ -120,6 +139,18 @@ pub(crate) fn reconfigure(settings: LogSettings) {
 /// How many lines came faster than they were read, and are not written.
 pub(crate) fn dropped() -> u64 {
     LOGGER.get().map_or(0, |it| it.queue.dropped())
+}
+
+/// Whether there is a terminal that shows how far it is what takes long.
+pub(crate) fn has_bar() -> bool {
+    LOGGER.get().is_some_and(Logger::has_bar)
+}
+
+/// Shows how far it is what takes long; `None`: nothing does any more.
+pub(crate) fn show(work: Option<Work>) {
+    if let Some(logger) = LOGGER.get() {
+        logger.queue.show(work.map_or(Show::Nothing, Show::Work));
+    }
 }
 
 /// Writes a report.
@@ -191,6 +222,8 @@ fn is_journal(stderr: &File, stream: &str) -> bool {
 struct Logger {
     settings: RwLock<Arc<LogSettings>>,
     forward: RwLock<Option<Forward>>,
+    /// Whether standard error is a terminal to draw on.
+    terminal: bool,
     /// Whether standard error is the journal.
     journal: bool,
     queue: Queue,
@@ -201,13 +234,17 @@ impl Logger {
     fn new(
         settings: LogSettings,
         stderr: File,
+        terminal: Option<File>,
         journal: bool,
         journal_socket: PathBuf,
     ) -> io::Result<Self> {
-        let queue = Queue::start(BACKLOG, stderr, journal_socket)?;
+        let is_terminal = terminal.is_some();
+        let columns: Columns = Box::new(move || terminal.as_ref().and_then(terminal::columns));
+        let queue = Queue::start(BACKLOG, stderr, columns, journal_socket)?;
         let logger = Self {
             settings: RwLock::default(),
             forward: RwLock::default(),
+            terminal: is_terminal,
             journal,
             queue,
             pid: process::id(),
@@ -223,6 +260,26 @@ impl Logger {
     fn reconfigure(&self, settings: LogSettings) {
         self.queue.set_syslog(settings.syslog.clone());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Waits a moment until all is written, and leaves the terminal as it is for others.
+    fn end(&self) {
+        self.queue.show(Show::Nothing);
+        self.queue.flush(FLUSH);
+    }
+
+    /// Lines for people, on a terminal.
+    fn has_bar(&self) -> bool {
+        if !self.terminal {
+            return false;
+        }
+        let settings = self.settings();
+        let is_text = match settings.format {
+            Format::Auto => !self.journal,
+            Format::Text => true,
+            Format::Journal | Format::Json => false,
+        };
+        is_text && settings.governed.as_ref().is_none_or(|it| it.native)
     }
 
     fn say(&self, at: Duration, report: &Report) {
@@ -443,7 +500,7 @@ mod tests {
         fn with(dir: tempfile::TempDir, settings: LogSettings, journal: bool) -> Self {
             let file = File::create(dir.path().join("log")).unwrap();
             let socket = dir.path().join("journal");
-            Self { logger: Logger::new(settings, file, journal, socket).unwrap(), dir }
+            Self { logger: Logger::new(settings, file, None, journal, socket).unwrap(), dir }
         }
 
         /// What was written, without the time.
@@ -459,6 +516,25 @@ mod tests {
             let (task, path, name) = (None, None, None);
             self.logger.write(&Record { at, level, logname, task, path, name, message: &message });
         }
+    }
+
+    #[test]
+    fn a_bar_is_for_those_who_read_lines_on_a_terminal() {
+        let governed = |native| Some(Governed { native, ..Governed::default() });
+        let with = |format, governed, terminal: bool, journal| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = || File::create(dir.path().join("log")).unwrap();
+            let settings = LogSettings { format, governed, ..LogSettings::default() };
+            let terminal = terminal.then(file);
+            Logger::new(settings, file(), terminal, journal, PathBuf::new()).unwrap().has_bar()
+        };
+        assert!(with(Format::Auto, None, true, false));
+        assert!(with(Format::Text, governed(true), true, true));
+        assert!(!with(Format::Auto, None, false, false));
+        assert!(!with(Format::Auto, None, true, true));
+        assert!(!with(Format::Json, None, true, false));
+        assert!(!with(Format::Journal, None, true, false));
+        assert!(!with(Format::Text, governed(false), true, false), "its handlers have the lines");
     }
 
     #[test]

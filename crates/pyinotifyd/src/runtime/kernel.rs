@@ -145,6 +145,11 @@ impl Kernel {
         out
     }
 
+    /// How many directories have been entered since the tree was last content.
+    pub(super) fn entered(&self) -> usize {
+        self.entered
+    }
+
     /// Takes in that the tree has what it asked for.
     pub(super) fn rest(&mut self) {
         if self.entered >= LARGE {
