@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyinotifyd_core::plan::Level;
+use pyinotifyd_core::{count::Count, plan::Level};
 
 use super::{
     DAEMON, Facility, Record, Syslog,
@@ -353,7 +353,12 @@ impl Writer {
     fn tell(&mut self, dropped: u64) {
         let lost = mem::take(&mut self.lost) + dropped;
         if lost > 0 {
-            let message = format!("{lost} lines of the log were dropped: they came too fast");
+            let lines = Count(
+                lost,
+                "line of the log was dropped: it",
+                "lines of the log were dropped: they",
+            );
+            let message = format!("{lines} came too fast");
             let mut line = Vec::new();
             stderr::write(&mut line, &record(&message));
             self.send_stderr(&line);
@@ -412,7 +417,8 @@ impl Writer {
         if way.send(line).is_err() {
             self.unsent += 1;
         } else if self.unsent > 0 {
-            let message = format!("{} lines of the log did not reach syslog", self.unsent);
+            let lines = Count(self.unsent, "line", "lines");
+            let message = format!("{lines} of the log did not reach syslog");
             let mut line = Vec::new();
             syslog::write(&mut line, &record(&message), *facility, std::process::id());
             if way.send(&line).is_ok() {
@@ -476,7 +482,7 @@ mod tests {
         for line in text.lines() {
             match line.split_once(" - WARNING - ") {
                 Some((_, told)) => {
-                    let (count, _) = told.split_once(" lines of the log were dropped").unwrap();
+                    let (count, _) = told.split_once(" line").unwrap();
                     dropped += count.parse::<u64>().unwrap();
                 }
                 None => written += u64::from(line == "0123456789 0123456789 0123456789"),

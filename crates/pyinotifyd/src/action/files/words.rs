@@ -4,6 +4,7 @@
 use std::{fmt::Write, io};
 
 use pyinotifyd_core::{
+    count::Count,
     filerule::{FileAction, FilePlan},
     path::shown,
 };
@@ -23,9 +24,8 @@ pub(super) fn done(plan: &FilePlan, done: &Done) -> String {
     };
     let mut text = format!("{verb} {}", places(plan));
     if plan.action == FileAction::Delete && done.entries > 1 {
-        let more = done.entries - 1;
-        let entries = if more == 1 { "entry" } else { "entries" };
-        write!(text, " and {more} {entries} in it").expect("memory takes all text");
+        let more = Count(done.entries - 1, "entry", "entries");
+        write!(text, " and {more} in it").expect("memory takes all text");
     }
     text
 }
