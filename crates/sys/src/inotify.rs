@@ -43,10 +43,10 @@ pub enum InitError {
         limit: Option<u64>,
     },
     /// This process (EMFILE) or the whole system (ENFILE) has no file descriptor left.
-    #[error("cannot make an inotify instance: no file descriptor is left: {0}")]
+    #[error("cannot make an inotify instance: no file descriptor is left")]
     DescriptorLimit(#[source] io::Error),
     /// Anything else that `inotify_init1` says.
-    #[error("cannot make an inotify instance: inotify_init1: {0}")]
+    #[error("cannot make an inotify instance: inotify_init1")]
     Failed(#[source] io::Error),
 }
 

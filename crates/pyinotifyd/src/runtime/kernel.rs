@@ -273,3 +273,21 @@ fn no_instance(error: &InitError) -> Fatal {
         None => fatal,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_inotify_instance_it_is_said_what_to_raise() {
+        let errno = io::Error::from_raw_os_error;
+        let errors = [
+            InitError::InstanceLimit { limit: Some(128) },
+            InitError::InstanceLimit { limit: None },
+            InitError::DescriptorLimit(errno(24)),
+            InitError::Failed(errno(12)),
+        ];
+        let told = errors.map(|it| no_instance(&it).to_string());
+        insta::assert_snapshot!("no_instance", told.join("\n\n"));
+    }
+}
