@@ -114,8 +114,7 @@ impl Kernel {
             ::log::warn!("watches that are left over are not looked for: /proc: {error}");
             Vec::new()
         });
-        let reserve = self.barrier.reserve();
-        watches.into_iter().filter(|it| Some(*it) != reserve).map(Wd).collect()
+        watches.into_iter().map(Wd).collect()
     }
 
     pub(super) fn barrier(&mut self) -> Option<Wd> {
