@@ -11,7 +11,7 @@ mod python;
 
 use std::{path::PathBuf, process::Command};
 
-use crate::{Outcome, cargo, output, root, run as run_command};
+use crate::{Outcome, cargo, output, run as run_command, target};
 
 /// What is measured.
 struct Case {
@@ -186,11 +186,6 @@ pub(crate) fn run(args: &[&str]) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// Where cargo builds.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from)
 }
 
 /// A figure, and its ratio to its limit.

@@ -2,7 +2,8 @@
 //!
 //! A trial installs the package, has the daemon do its main job (a file is dropped, and the line of
 //! its task is in the log), removes the package, and sees that nothing stays but what was changed
-//! by hand. What comes out lies in `target/dist`, and so does every tool that is fetched.
+//! by hand. What comes out lies in `dist` of where cargo builds, and so does every tool that is
+//! fetched.
 
 mod deb;
 mod elf;
@@ -17,7 +18,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Outcome, cargo, output, root, run as run_command};
+use crate::{Outcome, cargo, output, root, run as run_command, target};
 use job::Job;
 
 /// A package, and what builds and tries it.
@@ -42,19 +43,18 @@ pub(crate) fn run(args: &[&str]) -> Outcome {
 /// What of it is quick: all that packages are made of is there.
 pub(crate) fn check() -> Outcome {
     run_command(&mut cargo(&["build", "--quiet", "--package", "pyinotifyd"]))?;
-    stage::fill(&root().join("target/debug/pyinotifyd"))?;
+    stage::fill(&target().join("debug/pyinotifyd"))?;
     stage::unit(stage::Systemd::NotifyReload)?;
     deb::check_assets()
 }
 
 /// Where packages are built and tried.
 fn place() -> PathBuf {
-    root().join("target/dist")
+    target().join("dist")
 }
 
-/// An empty folder there.
-fn emptied(name: &str) -> Result<PathBuf, String> {
-    let path = place().join(name);
+/// A folder, empty.
+fn emptied(path: PathBuf) -> Result<PathBuf, String> {
     let _ = fs::remove_dir_all(&path);
     make(&path)?;
     Ok(path)
@@ -81,7 +81,7 @@ fn is_root() -> bool {
 /// be anywhere that `getent` finds them.
 fn release() -> Result<PathBuf, String> {
     run_command(&mut cargo(&["build", "--release", "--package", "pyinotifyd"]))?;
-    Ok(root().join("target/release/pyinotifyd"))
+    Ok(target().join("release/pyinotifyd"))
 }
 
 /// The version, from its one place.
@@ -124,7 +124,7 @@ fn standalone() -> Outcome {
     elf::verify_static_pie(&bytes)?;
     stage::fill(&program)?;
     let name = format!("pyinotifyd-{}-{target}", version()?);
-    let folder = emptied(&name)?;
+    let folder = emptied(place().join(&name))?;
     copy(&program, &folder.join("pyinotifyd"))?;
     for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs/install.md"] {
         let file = root().join(file);
@@ -149,7 +149,7 @@ fn try_alone(program: &Path) -> Outcome {
         println!("skipped: the trial of the static program, because only root changes its root");
         return Ok(());
     }
-    let root = emptied("trial/static")?;
+    let root = emptied(place().join("trial/static"))?;
     for folder in ["proc", "dev", "etc", "in"] {
         make(&root.join(folder))?;
     }
@@ -176,10 +176,10 @@ fn try_alone(program: &Path) -> Outcome {
 
 /// `cargo install`, into a folder of its own.
 fn install() -> Outcome {
-    let folder = emptied("trial/install")?;
+    let folder = emptied(place().join("trial/install"))?;
     let mut command = cargo(&["install", "--locked", "--path", "crates/pyinotifyd", "--root"]);
     // What was built already for the others.
-    command.arg(&folder).env("CARGO_TARGET_DIR", root().join("target"));
+    command.arg(&folder).env("CARGO_TARGET_DIR", target());
     run_command(&mut command)?;
     try_here(&folder.join("bin/pyinotifyd"), &folder)?;
     let mut command = cargo(&["uninstall", "pyinotifyd", "--root"]);

@@ -85,6 +85,11 @@ fn root() -> PathBuf {
     manifest.parent().expect("xtask is a folder of the repository").to_owned()
 }
 
+/// Where cargo builds. A relative path is one in the root, since that is where it is run.
+fn target() -> PathBuf {
+    root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// Cargo as it started this task, in the root.
 fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -7,7 +7,7 @@
 mod svg;
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -16,7 +16,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Outcome, cargo, output, root, run as run_command};
+use crate::{Outcome, cargo, output, root, run as run_command, target};
 
 /// The terminal's columns and lines.
 const SIZE: (usize, usize) = (112, 31);
@@ -84,8 +84,7 @@ impl Stage {
         let config = CONFIG.replace('@', &at.to_string_lossy());
         fs::write(at.join("config.py"), config)
             .map_err(|error| format!("cannot write config.py: {error}"))?;
-        let target = env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
-        let program = target.join("debug/pyinotifyd");
+        let program = target().join("debug/pyinotifyd");
         let daemon = Command::new(&program)
             .args(["run", "--state-dir", "state", "--socket", "socket", "--config"])
             .arg(at.join("config.py"))

@@ -409,6 +409,12 @@ impl Engine {
         self.life == Life::Starting || self.reloading || self.recovery.is_reading()
     }
 
+    /// Whether they are being read because records were lost.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
+        self.life == Life::Running && !self.reloading && self.recovery.is_reading()
+    }
+
     /// How many events a Watch has let through so far to its event map.
     #[must_use]
     pub fn seen_by(&self, watch: WatchId) -> &EventCounts {

@@ -11,6 +11,7 @@
 //!    sys/decode   tree     rules   schedule      action          log, store, status
 //! ```
 
+pub mod count;
 pub mod engine;
 pub mod event;
 pub mod explain;

@@ -18,7 +18,7 @@
 pub(crate) mod command;
 mod dry;
 pub(crate) mod exec_helper;
-mod files;
+pub(crate) mod files;
 pub(crate) mod hosted;
 mod message;
 pub(crate) mod ready;

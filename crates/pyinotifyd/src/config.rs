@@ -31,7 +31,7 @@ mod words;
 
 use std::{path::Path, sync::Arc};
 
-use pyinotifyd_core::plan::Plan;
+use pyinotifyd_core::{count::Count, plan::Plan};
 
 use self::{
     convert::Converted,
@@ -216,7 +216,8 @@ fn finish(
     let hidden = diagnostics.len().saturating_sub(MOST);
     if hidden > 0 {
         diagnostics.truncate(MOST);
-        let message = format!("there are {hidden} more, which are not shown");
+        let is = Count(hidden, "more is", "more are");
+        let message = format!("{is} not shown");
         let mut rest = Diagnostic::warning(&Place::file(source), message);
         if !good {
             rest.severity = Severity::Error;

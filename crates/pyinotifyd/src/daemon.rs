@@ -33,7 +33,7 @@ use crate::{
     errors::{Exit, Fatal, words},
     host::{self, start::Options},
     json::Value,
-    log,
+    log::{self, Below},
     runtime::{self, Fresh, Listener, Setup, Source},
     service::{Service, Watchdog},
 };
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
         Ok(read) => read,
         Err(diagnostics) => return Ok(check::refuse(&diagnostics, file)),
     };
-    let _log = start_log(log_settings(&loaded, debug))?;
+    let _log = start_log(log_settings(&loaded, debug), Below::Progress)?;
     tell(&loaded.warnings);
     let state_dir = state_dir(options, &loaded)?;
     let config = configuration.file.path.clone();
@@ -112,7 +112,7 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
     let plan = adhoc::plan(options, cpus)?;
     prepare()?;
     let level = if options.debug { Level::Debug } else { Level::Info };
-    let _log = start_log(log::LogSettings { level, ..Default::default() })?;
+    let _log = start_log(log::LogSettings { level, ..Default::default() }, Below::Progress)?;
     let dry_run = options.dry_run;
     runtime::run(Setup {
         plan: Arc::new(plan),
@@ -132,9 +132,13 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
 pub(crate) fn events(options: &cli::Events) -> Result<Exit, Fatal> {
     let plan = events::plan(options)?;
     let no_color = std::env::var_os(env::NO_COLOR);
-    let form = Form::new(options, io::stdout().is_terminal(), no_color.as_deref());
+    let is_terminal = io::stdout().is_terminal();
+    let form = Form::new(options, is_terminal, no_color.as_deref());
     prepare()?;
-    let _log = start_log(log::LogSettings { level: Level::Warning, ..Default::default() })?;
+    let settings = log::LogSettings { level: Level::Warning, ..Default::default() };
+    // Where events are shown on the same terminal, they would tear a bar.
+    let below = if is_terminal { Below::Nothing } else { Below::Progress };
+    let _log = start_log(settings, below)?;
     // Unbuffered: the printer keeps what belongs together.
     let printer = Printer::new(io::stdout(), form);
     let listener: Option<Box<dyn Listener>> = Some(Box::new(printer));
@@ -182,8 +186,9 @@ fn prepare() -> Result<(), Fatal> {
     process::seal_descriptors().map_err(|error| failed("seal the descriptors", &error))
 }
 
-fn start_log(settings: log::LogSettings) -> Result<log::Guard, Fatal> {
-    log::init(settings).map_err(|error| Fatal::text(format!("cannot start the log: {error}")))
+fn start_log(settings: log::LogSettings, below: Below) -> Result<log::Guard, Fatal> {
+    log::init(settings, below)
+        .map_err(|error| Fatal::text(format!("cannot start the log: {error}")))
 }
 
 /// Only after the log has started: that there is no way to the manager is said there.

@@ -52,10 +52,10 @@ impl Fatal {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
-            let cause = error.to_string();
             // Some errors show their cause themselves.
-            if !message.ends_with(&cause) {
+            if !message.ends_with(&error.to_string()) {
                 message.push_str(": ");
+                let cause = error.downcast_ref().map_or_else(|| error.to_string(), words);
                 message.push_str(&cause);
             }
             source = error.source();

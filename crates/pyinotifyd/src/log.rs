@@ -9,19 +9,20 @@
 //! A record is one line, whatever is in it: all text passes [`OneLine`], and the parts that others
 //! can choose (file names, output) are escaped before that.
 
+pub(crate) mod bar;
 pub(crate) mod journald;
 pub(crate) mod json;
 pub(crate) mod queue;
+mod settings;
 pub(crate) mod stamp;
 pub(crate) mod stderr;
 pub(crate) mod syslog;
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     fmt::{self, Display, Write as _},
     fs::File,
-    io,
+    io::{self, IsTerminal},
     os::{fd::AsFd, unix::fs::MetadataExt},
     panic,
     path::PathBuf,
@@ -36,8 +37,16 @@ use pyinotifyd_core::{
     report::Report,
     task::TaskId,
 };
+use pyinotifyd_sys::terminal;
 
-use self::queue::{Lane, Queue};
+pub(crate) use self::settings::{
+    Facility, Format, Governed, LogSettings, Syslog, SyslogAddress, level_of_number, number,
+};
+use self::{
+    bar::Work,
+    queue::{Columns, Lane, Queue, Show},
+};
+use crate::env;
 
 /// The logname of what the daemon says of itself, unless the configuration gives another.
 pub(crate) const DAEMON: &str = "daemon";
@@ -48,172 +57,13 @@ const BACKLOG: usize = 8 << 20;
 /// How long an exit waits for what is still to be written.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// What the log shows, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LogSettings {
-    /// The least severe level that is shown, for lognames without one of their own.
-    pub level: Level,
-    /// The same by logname; `a` also governs `a.b`, unless that has its own.
-    pub levels: BTreeMap<Box<str>, Level>,
-    /// How lines on standard error look.
-    pub format: Format,
-    /// Whether records go to syslog too.
-    pub syslog: Option<Syslog>,
-    /// What Python's `logging` says, which is then in force in place of the levels above.
-    pub governed: Option<Governed>,
-}
-
-/// What the `logging` of a config.py says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Governed {
-    /// The least number of a level that is shown, by logname; `""` is the root.
-    pub levels: BTreeMap<Box<str>, u32>,
-    /// Whether records are written here; else only the handlers of config.py get them.
-    pub native: bool,
-    /// The lognames that handlers of config.py want to hear of, with all below them.
-    pub forward: Vec<Box<str>>,
-    /// The lognames whose records, with those of all below them, are written here only if they
-    /// come back.
-    pub apart: Vec<Box<str>>,
-}
-
-impl Governed {
-    /// Whether config.py has handlers for this logname.
-    fn forwards(&self, logname: &str) -> bool {
-        covers(&self.forward, logname)
-    }
-
-    /// Whether records of this logname that config.py gets are written here, too.
-    fn writes(&self, logname: &str) -> bool {
-        self.native && !covers(&self.apart, logname)
-    }
-
-    fn level_of(&self, logname: &str) -> u32 {
-        let own = ancestors(logname).chain([""]).find_map(|it| self.levels.get(it));
-        own.copied().unwrap_or_else(|| number(Level::Info))
-    }
-}
-
-/// Whether a logname, or one above it, is among these; `""` is above all.
-fn covers(names: &[Box<str>], logname: &str) -> bool {
-    names.iter().any(|it| it.is_empty() || ancestors(logname).any(|name| name == &**it))
-}
-
-/// A logname, and those above it: `a.b.c`, `a.b`, `a`.
-fn ancestors(logname: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(logname), |it| it.rsplit_once('.').map(|(parent, _)| parent))
-}
-
-/// The number that Python has for a level.
-pub(crate) const fn number(level: Level) -> u32 {
-    match level {
-        Level::Debug => 10,
-        Level::Info => 20,
-        Level::Warning => 30,
-        Level::Error => 40,
-        Level::Critical => 50,
-    }
-}
-
-/// The level that a number of Python's is shown as.
-pub(crate) const fn level_of_number(number: u32) -> Level {
-    match number {
-        0..20 => Level::Debug,
-        20..30 => Level::Info,
-        30..40 => Level::Warning,
-        40..50 => Level::Error,
-        50.. => Level::Critical,
-    }
-}
-
-/// How lines on standard error look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// For the journal with fields, when standard error is the journal; text otherwise.
-    #[default]
-    Auto,
-    /// `2026-11-23 06:21:30,123 - pyinotifyd/daemon - INFO - ready`.
-    Text,
-    /// With fields, to the journal's own socket, wherever standard error leads. Where there is no
-    /// journal, lines on standard error with their priority.
-    Journal,
-    /// An object a line.
-    Json,
-}
-
-/// Records for a syslog daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Syslog {
-    /// Where it is.
-    pub address: SyslogAddress,
-    /// The least severe level that it gets, of those that are shown at all.
-    pub level: Level,
-    /// As what it gets them.
-    pub facility: Facility,
-}
-
-/// Where a syslog daemon is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SyslogAddress {
-    /// On this machine, at a socket, usually `/dev/log`.
-    Unix(PathBuf),
-    /// Anywhere, by UDP: `host:port`, with brackets around an IPv6 address. A name is looked up
-    /// when there is something to send, by the thread that sends it.
-    Udp(Box<str>),
-}
-
-/// A facility of syslog(3) by its number, 0 to 23.
+/// What a terminal shows below the lines of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Facility(pub(crate) u8);
-
-impl Facility {
-    /// Of a system daemon.
-    #[cfg(test)]
-    pub(crate) const DAEMON: Self = Self(3);
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            level: Level::Info,
-            levels: BTreeMap::new(),
-            format: Format::Auto,
-            syslog: None,
-            governed: None,
-        }
-    }
-}
-
-impl LogSettings {
-    /// These settings under `--debug`, which beats the global level, but no logname's own.
-    #[must_use]
-    pub(crate) fn debugging(self) -> Self {
-        Self { level: Level::Debug, ..self }
-    }
-
-    /// The least severe level that is shown for a logname.
-    #[must_use]
-    pub(crate) fn level_of(&self, logname: &str) -> Level {
-        ancestors(logname).find_map(|it| self.levels.get(it)).copied().unwrap_or(self.level)
-    }
-
-    /// Whether a record of this level is shown.
-    fn shows(&self, level: Level, logname: &str) -> bool {
-        match &self.governed {
-            Some(governed) => number(level) >= governed.level_of(logname),
-            None => level >= self.level_of(logname),
-        }
-    }
-
-    /// The least severe level that is shown for any logname.
-    fn floor(&self) -> Level {
-        match &self.governed {
-            Some(governed) => {
-                level_of_number(governed.levels.values().copied().min().unwrap_or_default())
-            }
-            None => self.levels.values().copied().fold(self.level, Level::min),
-        }
-    }
+pub(crate) enum Below {
+    /// How far it is what takes long.
+    Progress,
+    /// Nothing, since others write to that terminal, too.
+    Nothing,
 }
 
 /// One line of the log, before it has a form.
@@ -241,7 +91,7 @@ pub(crate) struct Guard(&'static Logger);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.queue.flush(FLUSH);
+        self.0.end();
     }
 }
 
@@ -252,21 +102,25 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// # Errors
 ///
 /// Standard error cannot be duplicated, or no thread can be started.
-pub(crate) fn init(settings: LogSettings) -> io::Result<Guard> {
+pub(crate) fn init(settings: LogSettings, below: Below) -> io::Result<Guard> {
     if let Some(logger) = LOGGER.get() {
         logger.reconfigure(settings);
         return Ok(Guard(logger));
     }
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|it| is_journal(&stderr, &it));
-    let logger = Logger::new(settings, stderr, journal, journald::SOCKET.into())?;
+    let can_draw = below == Below::Progress
+        && stderr.is_terminal()
+        && bar::can_draw(std::env::var_os(env::TERM).as_deref());
+    let terminal = if can_draw { Some(stderr.try_clone()?) } else { None };
+    let logger = Logger::new(settings, stderr, terminal, journal, journald::SOCKET.into())?;
     let logger = LOGGER.get_or_init(|| logger);
     if log::set_logger(logger).is_ok() {
         log::set_max_level(filter(logger.settings().floor()));
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if let Some(logger) = LOGGER.get() {
-                logger.queue.flush(FLUSH);
+                logger.end();
             }
             hook(info);
         }));
@@ -285,6 +139,18 @@ pub(crate) fn reconfigure(settings: LogSettings) {
 /// How many lines came faster than they were read, and are not written.
 pub(crate) fn dropped() -> u64 {
     LOGGER.get().map_or(0, |it| it.queue.dropped())
+}
+
+/// Whether there is a terminal that shows how far it is what takes long.
+pub(crate) fn has_bar() -> bool {
+    LOGGER.get().is_some_and(Logger::has_bar)
+}
+
+/// Shows how far it is what takes long; `None`: nothing does any more.
+pub(crate) fn show(work: Option<Work>) {
+    if let Some(logger) = LOGGER.get() {
+        logger.queue.show(work.map_or(Show::Nothing, Show::Work));
+    }
 }
 
 /// Writes a report.
@@ -356,6 +222,8 @@ fn is_journal(stderr: &File, stream: &str) -> bool {
 struct Logger {
     settings: RwLock<Arc<LogSettings>>,
     forward: RwLock<Option<Forward>>,
+    /// Whether standard error is a terminal to draw on.
+    terminal: bool,
     /// Whether standard error is the journal.
     journal: bool,
     queue: Queue,
@@ -366,13 +234,17 @@ impl Logger {
     fn new(
         settings: LogSettings,
         stderr: File,
+        terminal: Option<File>,
         journal: bool,
         journal_socket: PathBuf,
     ) -> io::Result<Self> {
-        let queue = Queue::start(BACKLOG, stderr, journal_socket)?;
+        let is_terminal = terminal.is_some();
+        let columns: Columns = Box::new(move || terminal.as_ref().and_then(terminal::columns));
+        let queue = Queue::start(BACKLOG, stderr, columns, journal_socket)?;
         let logger = Self {
             settings: RwLock::default(),
             forward: RwLock::default(),
+            terminal: is_terminal,
             journal,
             queue,
             pid: process::id(),
@@ -388,6 +260,26 @@ impl Logger {
     fn reconfigure(&self, settings: LogSettings) {
         self.queue.set_syslog(settings.syslog.clone());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Waits a moment until all is written, and leaves the terminal as it is for others.
+    fn end(&self) {
+        self.queue.show(Show::Nothing);
+        self.queue.flush(FLUSH);
+    }
+
+    /// Lines for people, on a terminal.
+    fn has_bar(&self) -> bool {
+        if !self.terminal {
+            return false;
+        }
+        let settings = self.settings();
+        let is_text = match settings.format {
+            Format::Auto => !self.journal,
+            Format::Text => true,
+            Format::Journal | Format::Json => false,
+        };
+        is_text && settings.governed.as_ref().is_none_or(|it| it.native)
     }
 
     fn say(&self, at: Duration, report: &Report) {
@@ -608,7 +500,7 @@ mod tests {
         fn with(dir: tempfile::TempDir, settings: LogSettings, journal: bool) -> Self {
             let file = File::create(dir.path().join("log")).unwrap();
             let socket = dir.path().join("journal");
-            Self { logger: Logger::new(settings, file, journal, socket).unwrap(), dir }
+            Self { logger: Logger::new(settings, file, None, journal, socket).unwrap(), dir }
         }
 
         /// What was written, without the time.
@@ -626,32 +518,29 @@ mod tests {
         }
     }
 
-    fn levels(pairs: &[(&str, Level)]) -> LogSettings {
-        LogSettings {
-            levels: pairs.iter().map(|(name, level)| ((*name).into(), *level)).collect(),
-            ..LogSettings::default()
-        }
-    }
-
     #[test]
-    fn a_logname_inherits_its_parents_level() {
-        let settings = levels(&[("a", Level::Error), ("a.b.c", Level::Debug)]);
-        assert_eq!(settings.level_of("a"), Level::Error);
-        assert_eq!(settings.level_of("a.b"), Level::Error);
-        assert_eq!(settings.level_of("a.b.c"), Level::Debug);
-        assert_eq!(settings.level_of("ab"), Level::Info);
-    }
-
-    #[test]
-    fn debugging_beats_the_global_level_only() {
-        let settings = levels(&[("quiet", Level::Error)]).debugging();
-        assert_eq!(settings.level_of("daemon"), Level::Debug);
-        assert_eq!(settings.level_of("quiet"), Level::Error);
+    fn a_bar_is_for_those_who_read_lines_on_a_terminal() {
+        let governed = |native| Some(Governed { native, ..Governed::default() });
+        let with = |format, governed, terminal: bool, journal| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = || File::create(dir.path().join("log")).unwrap();
+            let settings = LogSettings { format, governed, ..LogSettings::default() };
+            let terminal = terminal.then(file);
+            Logger::new(settings, file(), terminal, journal, PathBuf::new()).unwrap().has_bar()
+        };
+        assert!(with(Format::Auto, None, true, false));
+        assert!(with(Format::Text, governed(true), true, true));
+        assert!(!with(Format::Auto, None, false, false));
+        assert!(!with(Format::Auto, None, true, true));
+        assert!(!with(Format::Json, None, true, false));
+        assert!(!with(Format::Journal, None, true, false));
+        assert!(!with(Format::Text, governed(false), true, false), "its handlers have the lines");
     }
 
     #[test]
     fn lines_look_as_the_originals() {
-        let world = World::new(levels(&[("mine", Level::Warning)]));
+        let levels = [("mine".into(), Level::Warning)].into();
+        let world = World::new(LogSettings { levels, ..LogSettings::default() });
         world.say(Level::Debug, "daemon", "not shown");
         world.say(Level::Info, "daemon", "shown");
         world.say(Level::Info, "mine", "not shown");

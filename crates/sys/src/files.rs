@@ -87,8 +87,18 @@ pub struct Options<'a> {
     /// set, the operation ends with [`Fault::Cancelled`] and nothing done, but for entries of a
     /// tree that are deleted already.
     pub cancel: &'a AtomicBool,
-    /// Grows by what has been copied of files, in bytes; not by what the file system shares.
-    pub copied: Option<&'a AtomicU64>,
+    /// Told how far copies are.
+    pub progress: Option<&'a Progress>,
+}
+
+/// How far copies are, for those who look on from another thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// How many bytes files have that were begun with.
+    pub begun: AtomicU64,
+    /// How many bytes of them have been copied. Holes are skipped, and what the file system shares
+    /// is not copied.
+    pub copied: AtomicU64,
 }
 
 impl<'a> Options<'a> {
@@ -106,7 +116,7 @@ impl<'a> Options<'a> {
             owner: None,
             again: false,
             cancel,
-            copied: None,
+            progress: None,
         }
     }
 

@@ -7,9 +7,10 @@ mod decode;
 mod pace;
 mod reader;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, Mode, OFlags, inotify};
@@ -29,7 +30,20 @@ pub const LARGEST_RECORD: usize = 16 + 256;
 /// One instance serves all watches: a user has only 128 of them (`fs.inotify.max_user_instances`).
 /// It is closed when the last clone is gone.
 #[derive(Clone, Debug)]
-pub struct Inotify(Arc<OwnedFd>);
+pub struct Inotify(Arc<Instance>);
+
+#[derive(Debug)]
+struct Instance {
+    fd: OwnedFd,
+    /// Watches that are nobody's but a barrier's.
+    reserved: Mutex<BTreeSet<i32>>,
+}
+
+impl From<OwnedFd> for Inotify {
+    fn from(fd: OwnedFd) -> Self {
+        Self(Arc::new(Instance { fd, reserved: Mutex::default() }))
+    }
+}
 
 /// Why there is no inotify instance. The kernel says EMFILE for two different limits.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +58,10 @@ pub enum InitError {
         limit: Option<u64>,
     },
     /// This process (EMFILE) or the whole system (ENFILE) has no file descriptor left.
-    #[error("cannot make an inotify instance: no file descriptor is left: {0}")]
+    #[error("cannot make an inotify instance: no file descriptor is left")]
     DescriptorLimit(#[source] io::Error),
     /// Anything else that `inotify_init1` says.
-    #[error("cannot make an inotify instance: inotify_init1: {0}")]
+    #[error("cannot make an inotify instance: inotify_init1")]
     Failed(#[source] io::Error),
 }
 
@@ -55,7 +69,7 @@ impl Inotify {
     /// Makes an instance: close-on-exec, and reads do not block.
     pub fn new() -> Result<Self, InitError> {
         match inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK) {
-            Ok(fd) => Ok(Self(Arc::new(fd))),
+            Ok(fd) => Ok(fd.into()),
             Err(errno @ Errno::NFILE) => Err(InitError::DescriptorLimit(errno.into())),
             Err(Errno::MFILE) => Err(which_limit()),
             Err(errno) => Err(InitError::Failed(errno.into())),
@@ -66,33 +80,56 @@ impl Inotify {
     ///
     /// What was queued for it stays queued, with an `IN_IGNORED` behind it.
     pub fn remove(&self, wd: i32) -> io::Result<()> {
-        match inotify::remove_watch(&self.0, wd) {
+        match inotify::remove_watch(self, wd) {
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// All its watches, as the kernel has them by now (`proc_pid_fdinfo(5)`): 50,000 in 0.14 s.
+    /// All its watches but those in reserve, as the kernel has them by now (`proc_pid_fdinfo(5)`):
+    /// 50,000 in 0.14 s.
     pub fn watches(&self) -> io::Result<Vec<i32>> {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd()))?;
-        Ok(info.lines().filter_map(watch_in).collect())
+        // Locked until it is read: one that is about to be held in reserve is no other.
+        let reserved = self.reserved();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.as_raw_fd()))?;
+        Ok(info.lines().filter_map(watch_in).filter(|it| !reserved.contains(it)).collect())
+    }
+
+    /// Adds a watch, to be held in reserve.
+    pub(crate) fn reserve(&self, path: &str, mask: u32) -> Result<i32, Errno> {
+        let mut reserved = self.reserved();
+        let wd = self.add(path, mask)?;
+        reserved.insert(wd);
+        Ok(wd)
+    }
+
+    /// Removes a watch that was held in reserve.
+    pub(crate) fn remove_reserved(&self, wd: i32) -> io::Result<()> {
+        let mut reserved = self.reserved();
+        reserved.remove(&wd);
+        self.remove(wd)
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        // It is whole even after a panic.
+        self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a watch by path, with `flags` as they are: for what is known to be the right thing.
     pub(crate) fn add(&self, path: &str, mask: u32) -> Result<i32, Errno> {
-        inotify::add_watch(&self.0, path, inotify::WatchFlags::from_bits_retain(mask))
+        inotify::add_watch(self, path, inotify::WatchFlags::from_bits_retain(mask))
     }
 }
 
 impl AsFd for Inotify {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.fd.as_fd()
     }
 }
 
 impl AsRawFd for Inotify {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.fd.as_raw_fd()
     }
 }
 

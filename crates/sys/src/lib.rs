@@ -16,5 +16,6 @@ pub mod process;
 pub mod random;
 pub mod socket;
 pub mod stamp;
+pub mod terminal;
 pub mod time;
 pub mod usage;

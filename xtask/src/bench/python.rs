@@ -17,6 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Bench, Figure, daemon};
+use crate::target;
 
 type Figures = Result<Vec<Figure>, String>;
 
@@ -247,7 +248,7 @@ struct Original {
 
 impl Original {
     fn install() -> Result<Self, String> {
-        let venv = super::target().join("original");
+        let venv = target().join("original");
         let (program, python) = (venv.join("bin/pyinotifyd"), venv.join("bin/python3"));
         if program.exists() {
             return Ok(Self { program, python });

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{copy, emptied, make, write};
-use crate::{Outcome, output, run};
+use crate::{Outcome, output, root, run};
 
 /// A systemd by what its units may hold.
 #[derive(Clone, Copy)]
@@ -19,14 +19,15 @@ pub(super) enum Systemd {
     Older,
 }
 
-/// Where it is put.
+/// Where it is put, also where cargo builds elsewhere: the manifest of the package for Debian names
+/// it by this path.
 pub(super) fn place() -> PathBuf {
-    super::place().join("stage")
+    root().join("target/dist/stage")
 }
 
 /// Has this program write its manual and its completions; it stays there, for the units.
 pub(super) fn fill(program: &Path) -> Outcome {
-    let stage = emptied("stage")?;
+    let stage = emptied(place())?;
     for folder in ["man", "completions", "root/usr/bin"] {
         make(&stage.join(folder))?;
     }
@@ -57,6 +58,6 @@ pub(super) fn unit(systemd: Systemd) -> Outcome {
     write(&root.join("lib/systemd").join(library), "")?;
     let mut command = Command::new(root.join("usr/bin/pyinotifyd"));
     output(command.arg("--install").arg("--root").arg(&root))?;
-    let folder = emptied("stage/unit")?;
+    let folder = emptied(place().join("unit"))?;
     copy(&units.join("pyinotifyd.service"), &folder.join("pyinotifyd.service"))
 }

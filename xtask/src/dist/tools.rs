@@ -1,13 +1,17 @@
 //! The tools that build packages, wherever they are; those that cargo or pip have are fetched into
-//! `target/dist/tools`.
+//! [`place`].
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use super::place;
 use crate::{Outcome, cargo, run};
+
+/// Where tools are put that are fetched.
+fn place() -> PathBuf {
+    super::place().join("tools")
+}
 
 /// A program that has to be here already.
 pub(super) fn need(program: &str, how: &str) -> Outcome {
@@ -19,14 +23,14 @@ pub(super) fn need(program: &str, how: &str) -> Outcome {
 
 /// cargo-deb.
 pub(super) fn cargo_deb() -> Result<Command, String> {
-    let own = place().join("tools/bin/cargo-deb");
+    let own = place().join("bin/cargo-deb");
     if is_there(&mut Command::new("cargo-deb")) {
         return Ok(Command::new("cargo-deb"));
     }
     if !own.exists() {
-        println!("cargo-deb is missing: it is installed into target/dist/tools");
+        println!("cargo-deb is missing: it is installed into {}", place().display());
         let mut command = cargo(&["install", "--locked", "cargo-deb", "--root"]);
-        run(command.arg(place().join("tools")))?;
+        run(command.arg(place()))?;
     }
     Ok(Command::new(own))
 }
@@ -36,10 +40,10 @@ pub(super) fn maturin() -> Result<Command, String> {
     if is_there(&mut Command::new("maturin")) {
         return Ok(Command::new("maturin"));
     }
-    let environment = place().join("tools/python");
+    let environment = place().join("python");
     let own = environment.join("bin/maturin");
     if !own.exists() {
-        println!("maturin is missing: it is installed into target/dist/tools");
+        println!("maturin is missing: it is installed into {}", environment.display());
         self::environment(&environment)?;
         run(pip(&environment).args(["install", "--quiet", "maturin>=1.9,<2"]))?;
     }

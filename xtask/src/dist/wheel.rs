@@ -12,7 +12,7 @@ use crate::{Outcome, root, run as run_command};
 
 /// Builds and tries it.
 pub(super) fn run() -> Outcome {
-    let folder = emptied("wheel")?;
+    let folder = emptied(place().join("wheel"))?;
     let mut command = tools::maturin()?;
     command.args([
         "build",

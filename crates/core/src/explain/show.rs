@@ -7,6 +7,7 @@ use super::{
     Unseen, WatchAnswer,
 };
 use crate::{
+    count::Count,
     event::EventType,
     filerule::FilePlan,
     path::{OneLine, Shown, shown},
@@ -156,7 +157,8 @@ impl Display for Task {
                     BatchInput::Args => "as arguments",
                     BatchInput::Stdin => "on standard input",
                 };
-                writeln!(f, "    up to {} paths share one command, {how}", batch.max_items)
+                let paths = Count(batch.max_items.get(), "path", "paths");
+                writeln!(f, "    up to {paths} share one command, {how}")
             }
         }
     }

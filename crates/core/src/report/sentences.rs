@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Say;
-use crate::{path::shown, task::Outcome, time::Human};
+use crate::{count::Count, path::shown, task::Outcome, time::Human};
 
 #[expect(clippy::too_many_lines, reason = "all sentences of the program stand in one place")]
 impl fmt::Display for Say {
@@ -193,16 +193,6 @@ impl fmt::Display for Say {
                 write!(f, "the store cannot be trusted any more, the daemon ends: {error}")
             }
         }
-    }
-}
-
-/// A number and what it counts.
-struct Count(usize, &'static str, &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let &Self(count, one, many) = self;
-        write!(f, "{count} {}", if count == 1 { one } else { many })
     }
 }
 

@@ -27,6 +27,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use pyinotifyd_core::{
@@ -58,12 +59,52 @@ struct Shared {
 }
 
 /// What is known of a run from outside, and said to it.
-#[derive(Default)]
 struct Flow {
+    /// The subject; that of the first task of a batch.
+    path: Arc<[u8]>,
+    since: Instant,
+    /// Whether it is about one file, so that what it begins with is all that there is.
+    is_one_file: bool,
     /// Asks it to end.
     cancel: AtomicBool,
+    /// How far it is.
+    progress: sys::Progress,
+}
+
+/// A run that copies.
+#[derive(Clone, Debug)]
+pub(crate) struct Copying {
+    /// Which it is.
+    pub(crate) run: RunId,
+    /// The subject; that of the first task of a batch.
+    pub(crate) path: Arc<[u8]>,
+    /// When it began.
+    pub(crate) since: Instant,
     /// How many bytes it has copied.
-    copied: AtomicU64,
+    pub(crate) bytes: u64,
+    /// How many there are in all, if that is known.
+    pub(crate) of: Option<u64>,
+}
+
+impl Flow {
+    fn of(tasks: &[RunTask]) -> Self {
+        let subject = tasks.first().map(|it| &it.event);
+        Self {
+            path: subject.map(|it| Arc::clone(&it.pathname)).unwrap_or_default(),
+            since: Instant::now(),
+            is_one_file: tasks.len() == 1 && subject.is_some_and(|it| !it.is_dir),
+            cancel: AtomicBool::new(false),
+            progress: sys::Progress::default(),
+        }
+    }
+
+    /// What it copies, if it has copied anything.
+    fn copying(&self, run: RunId) -> Option<Copying> {
+        let read = |it: &AtomicU64| Some(it.load(Ordering::Relaxed)).filter(|it| *it > 0);
+        let bytes = read(&self.progress.copied)?;
+        let of = read(&self.progress.begun).filter(|_| self.is_one_file);
+        Some(Copying { run, path: Arc::clone(&self.path), since: self.since, bytes, of })
+    }
 }
 
 impl Files {
@@ -76,7 +117,7 @@ impl Files {
     /// Starts a run; `plans` are those of its tasks, in their order.
     pub(crate) fn start(&self, run: Run, logname: &Arc<str>, plans: Vec<Planned>) {
         let id = run.id;
-        let flow = Arc::new(Flow::default());
+        let flow = Arc::new(Flow::of(&run.tasks));
         self.shared.running().insert(id, Arc::clone(&flow));
         if run.tasks.len() != plans.len() {
             let text = "the file rules were not asked about each of its paths";
@@ -110,10 +151,9 @@ impl Files {
         self.shared.running().is_empty()
     }
 
-    /// How many bytes each run has copied so far.
-    pub(crate) fn copied(&self) -> Vec<(RunId, u64)> {
-        let running = self.shared.running();
-        running.iter().map(|(run, flow)| (*run, flow.copied.load(Ordering::Relaxed))).collect()
+    /// How far those are that copy.
+    pub(crate) fn copies(&self) -> Vec<Copying> {
+        self.shared.running().iter().filter_map(|(run, flow)| flow.copying(*run)).collect()
     }
 
     /// How many runs have not ended.
@@ -259,7 +299,7 @@ fn apply_plan(
         // Code of a config.py may ask for several things at once for one task.
         owner: (!is_call).then(|| owner(task)),
         again: !is_call && task.attempt > 1,
-        copied: Some(&flow.copied),
+        progress: Some(&flow.progress),
         ..Options::new(&flow.cancel)
     };
     let root_len = usize::try_from(task.event.root_len).unwrap_or(usize::MAX);

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use pyinotifyd_core::path::OneLine;
+use pyinotifyd_core::{count::Count, path::OneLine};
 use serde_json::json;
 
 use super::{
@@ -176,11 +176,8 @@ fn answer(
         }
         CheckManner::Check => {
             if let (Ok(loaded), true, CheckFormat::Text) = (found, good, check.format) {
-                let count = |count: usize, one, more| {
-                    format!("{count} {}", if count == 1 { one } else { more })
-                };
-                let watches = count(loaded.plan.watches.len(), "watch", "watches");
-                let schedulers = count(loaded.plan.schedulers.len(), "scheduler", "schedulers");
+                let watches = Count(loaded.plan.watches.len(), "watch", "watches");
+                let schedulers = Count(loaded.plan.schedulers.len(), "scheduler", "schedulers");
                 writeln!(said, "{}: ok, {watches}, {schedulers}", OneLine(&name))
                     .expect("a String takes all");
             }

@@ -10,7 +10,7 @@ mod keys;
 mod model;
 mod rates;
 #[cfg(test)]
-mod samples;
+pub(super) mod samples;
 mod view;
 
 use std::{

@@ -8,6 +8,7 @@ use std::{fmt::Write, ops::Range};
 
 use super::document::{At, Place};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use pyinotifyd_core::count::Count;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,16 +200,12 @@ pub(crate) fn render_all(diagnostics: &[Diagnostic], name: &str, colour: bool) -
 /// `10 mistakes and 1 warning in config.toml`.
 pub(crate) fn summary(diagnostics: &[Diagnostic], name: &str) -> String {
     let warnings = diagnostics.iter().filter(|it| it.severity == Severity::Warning).count();
-    let count = |count: usize, what: &str| match count {
-        0 => None,
-        1 => Some(format!("1 {what}")),
-        _ => Some(format!("{count} {what}s")),
-    };
+    let counts = [
+        Count(diagnostics.len() - warnings, "mistake", "mistakes"),
+        Count(warnings, "warning", "warnings"),
+    ];
     let parts: Vec<String> =
-        [count(diagnostics.len() - warnings, "mistake"), count(warnings, "warning")]
-            .into_iter()
-            .flatten()
-            .collect();
+        counts.into_iter().filter(|it| it.0 > 0).map(|it| it.to_string()).collect();
     let what = if parts.is_empty() { "no mistakes".to_owned() } else { parts.join(" and ") };
     format!("{what} in {}", harmless(name))
 }

@@ -96,12 +96,15 @@ fn brace_words(source: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Libraries begin their messages as they like.
+/// Libraries begin their messages as they like. What is no word, such as `U+110000`, stays.
 fn lower_first(message: &str) -> String {
     let mut chars = message.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => String::new(),
+    let first = chars.next();
+    match first {
+        Some(first) if chars.clone().next().is_some_and(char::is_alphabetic) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        Some(_) | None => message.to_owned(),
     }
 }
 

@@ -4,6 +4,9 @@
 //! daemon must not wait for it. The thread takes the whole buffer, writes it, and sleeps until
 //! there is more; it is never woken for nothing. When the buffer has reached its bound, lines are
 //! dropped and counted, and as soon as there is room again a line says how many.
+//!
+//! The bar on a terminal is drawn by that thread, too: a terminal that is stopped stops nobody else,
+//! and no line comes in between. Of several states of what it shows, the last counts.
 
 use std::{
     fs::File,
@@ -19,10 +22,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyinotifyd_core::plan::Level;
+use pyinotifyd_core::{count::Count, plan::Level};
 
 use super::{
-    DAEMON, Facility, Record, Syslog, journald, now, stderr,
+    DAEMON, Facility, Record, Syslog,
+    bar::{Bar, Work},
+    journald, now, stderr,
     syslog::{self, Way},
 };
 
@@ -44,6 +49,9 @@ pub(crate) enum Lane {
     /// To syslog.
     Syslog,
 }
+
+/// How wide the terminal is that standard error is; `None` if nothing can be drawn there now.
+pub(crate) type Columns = Box<dyn Fn() -> Option<u16> + Send>;
 
 /// A bounded queue of lines, and the thread at its end.
 #[derive(Debug)]
@@ -69,6 +77,8 @@ struct State {
     batch: Batch,
     /// Lines that found no room.
     dropped: u64,
+    /// What the bar is to show from now on.
+    bar: Option<Show>,
     /// Whether the thread waits for `filled`. It saves a system call for each line when not.
     asleep: bool,
     /// Where syslog is; `None`: nowhere.
@@ -77,6 +87,15 @@ struct State {
     flushing: u32,
     /// No more will come: the thread ends.
     closed: bool,
+}
+
+/// What the bar shows.
+#[derive(Debug)]
+pub(crate) enum Show {
+    /// How far it is what takes long.
+    Work(Work),
+    /// Nothing: it is cleared.
+    Nothing,
 }
 
 /// Lines back to back, and where each ends. Neighbours of one lane on a stream are one entry.
@@ -111,7 +130,12 @@ impl Queue {
     /// # Errors
     ///
     /// No thread can be started.
-    pub(crate) fn start(bound: usize, stderr: File, journal: PathBuf) -> io::Result<Self> {
+    pub(crate) fn start(
+        bound: usize,
+        stderr: File,
+        columns: Columns,
+        journal: PathBuf,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             filled: Condvar::new(),
@@ -121,6 +145,8 @@ impl Queue {
         });
         let writer = Writer {
             stderr,
+            columns,
+            bar: Bar::new(),
             journal_address: journal,
             journal: None,
             syslog: None,
@@ -142,10 +168,14 @@ impl Queue {
             return;
         }
         state.batch.push(to, line);
-        if mem::take(&mut state.asleep) {
-            drop(state);
-            self.shared.filled.notify_one();
-        }
+        self.shared.wake(state);
+    }
+
+    /// From now on, the bar shows this. Never waits for the drawing.
+    pub(crate) fn show(&self, show: Show) {
+        let mut state = self.shared.lock();
+        state.bar = Some(show);
+        self.shared.wake(state);
     }
 
     /// How many lines were dropped since the start.
@@ -194,6 +224,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes the thread for what is there now, if it sleeps.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if mem::take(&mut state.asleep) {
+            drop(state);
+            self.filled.notify_one();
+        }
+    }
+
     /// Waits a moment, unless somebody waits for the last line.
     fn rest(&self) {
         let state = self.lock();
@@ -209,7 +247,7 @@ impl Shared {
         let mut batch = Batch::default();
         loop {
             let mut state = self.lock();
-            while state.batch.ends.is_empty() && state.dropped == 0 {
+            while state.batch.ends.is_empty() && state.dropped == 0 && state.bar.is_none() {
                 if state.closed {
                     return;
                 }
@@ -220,13 +258,23 @@ impl Shared {
             state.asleep = false;
             mem::swap(&mut state.batch, &mut batch);
             let dropped = mem::take(&mut state.dropped);
+            let show = state.bar.take();
             writer.route(state.syslog.as_ref());
             drop(state);
             let before = writer.lost;
+            let has_lines = !batch.ends.is_empty() || dropped > 0;
+            if has_lines {
+                writer.give_way();
+            }
             writer.write(&batch);
             self.dropped.fetch_add(writer.lost - before, Ordering::Relaxed);
             batch.clear();
             writer.tell(dropped);
+            match show {
+                Some(show) => writer.show(&show),
+                None if has_lines => writer.draw_again(),
+                None => (),
+            }
             self.rest();
         }
     }
@@ -235,6 +283,8 @@ impl Shared {
 /// The three ways out.
 struct Writer {
     stderr: File,
+    columns: Columns,
+    bar: Bar,
     journal_address: PathBuf,
     /// Reached at the first record.
     journal: Option<UnixDatagram>,
@@ -256,6 +306,36 @@ impl Writer {
         });
     }
 
+    /// How wide the terminal is, if the bar can be drawn there now.
+    fn columns(&self) -> Option<u16> {
+        (!self.torn).then(|| (self.columns)()).flatten()
+    }
+
+    /// Clears the bar where lines are to come.
+    fn give_way(&mut self) {
+        if self.bar.is_drawn() && self.columns().is_some() {
+            draw(&self.stderr, self.bar.give_way());
+        }
+    }
+
+    /// Draws the bar below the lines that have come.
+    fn draw_again(&mut self) {
+        if self.bar.is_drawn() && self.columns().is_some() {
+            draw(&self.stderr, self.bar.draw_again());
+        }
+    }
+
+    fn show(&mut self, show: &Show) {
+        let columns = self.columns();
+        let bytes = match show {
+            Show::Work(work) => self.bar.draw(work, columns),
+            Show::Nothing => self.bar.clear(),
+        };
+        if columns.is_some() {
+            draw(&self.stderr, bytes);
+        }
+    }
+
     fn write(&mut self, batch: &Batch) {
         let mut start = 0;
         for (lane, end) in &batch.ends {
@@ -273,7 +353,12 @@ impl Writer {
     fn tell(&mut self, dropped: u64) {
         let lost = mem::take(&mut self.lost) + dropped;
         if lost > 0 {
-            let message = format!("{lost} lines of the log were dropped: they came too fast");
+            let lines = Count(
+                lost,
+                "line of the log was dropped: it",
+                "lines of the log were dropped: they",
+            );
+            let message = format!("{lines} came too fast");
             let mut line = Vec::new();
             stderr::write(&mut line, &record(&message));
             self.send_stderr(&line);
@@ -332,7 +417,8 @@ impl Writer {
         if way.send(line).is_err() {
             self.unsent += 1;
         } else if self.unsent > 0 {
-            let message = format!("{} lines of the log did not reach syslog", self.unsent);
+            let lines = Count(self.unsent, "line", "lines");
+            let message = format!("{lines} of the log did not reach syslog");
             let mut line = Vec::new();
             syslog::write(&mut line, &record(&message), *facility, std::process::id());
             if way.send(&line).is_ok() {
@@ -340,6 +426,11 @@ impl Writer {
             }
         }
     }
+}
+
+/// What a terminal does not take of the bar is not missed.
+fn draw(mut terminal: &File, bytes: &[u8]) {
+    let _ = terminal.write_all(bytes);
 }
 
 /// A warning of the log about itself.
@@ -353,8 +444,14 @@ mod tests {
     use std::{io::Read, os::fd::OwnedFd};
 
     use super::*;
+    use crate::log::bar::What;
 
     const LONG: Duration = Duration::from_secs(60);
+
+    /// What is no terminal.
+    fn none() -> Columns {
+        Box::new(|| None)
+    }
 
     fn pipe() -> (io::PipeReader, File) {
         let (reader, writer) = io::pipe().unwrap();
@@ -366,7 +463,7 @@ mod tests {
         let (mut reader, mut stderr) = pipe();
         let room = rustix::pipe::fcntl_getpipe_size(&stderr).unwrap();
         stderr.write_all(&vec![b'\n'; room]).unwrap();
-        let queue = Queue::start(1000, stderr, PathBuf::new()).unwrap();
+        let queue = Queue::start(1000, stderr, none(), PathBuf::new()).unwrap();
         for _ in 0..10_000 {
             queue.push(Lane::Stderr, b"0123456789 0123456789 0123456789\n");
         }
@@ -385,7 +482,7 @@ mod tests {
         for line in text.lines() {
             match line.split_once(" - WARNING - ") {
                 Some((_, told)) => {
-                    let (count, _) = told.split_once(" lines of the log were dropped").unwrap();
+                    let (count, _) = told.split_once(" line").unwrap();
                     dropped += count.parse::<u64>().unwrap();
                 }
                 None => written += u64::from(line == "0123456789 0123456789 0123456789"),
@@ -400,7 +497,7 @@ mod tests {
     fn lines_stay_in_order_over_lanes() {
         let (mut reader, stderr) = pipe();
         let dir = tempfile::tempdir().unwrap();
-        let queue = Queue::start(1 << 20, stderr, dir.path().join("none")).unwrap();
+        let queue = Queue::start(1 << 20, stderr, none(), dir.path().join("none")).unwrap();
         for number in 0..1000 {
             if number % 3 == 0 {
                 let datagram = format!("MESSAGE={number}\nPRIORITY=6\n");
@@ -418,11 +515,98 @@ mod tests {
         assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
     }
 
+    fn copying(done: u64) -> Show {
+        let what = What::Copying { path: Arc::from(&b"/in/big"[..]) };
+        Show::Work(Work { what, done, of: Some(4 << 20), took: Duration::from_secs(1), others: 0 })
+    }
+
+    /// What is on a screen of wide lines after these bytes, of which only those are known that we
+    /// write.
+    fn screen(bytes: &[u8]) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        let mut rest = str::from_utf8(bytes).unwrap();
+        while let Some(first) = rest.chars().next() {
+            if let Some(after) = rest.strip_prefix("\r\x1b[J") {
+                lines.last_mut().unwrap().clear();
+                rest = after;
+                continue;
+            }
+            match first {
+                '\n' => lines.push(String::new()),
+                // Nothing is written over it before it is cleared.
+                '\r' => (),
+                it => lines.last_mut().unwrap().push(it),
+            }
+            rest = &rest[first.len_utf8()..];
+        }
+        lines.iter().map(|it| it.trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn lines_come_above_the_bar_and_it_leaves_no_trace() {
+        let (mut reader, stderr) = pipe();
+        let queue = Queue::start(1 << 20, stderr, Box::new(|| Some(80)), PathBuf::new()).unwrap();
+        queue.push(Lane::Stderr, b"one\n");
+        queue.show(copying(1 << 20));
+        assert!(queue.flush(LONG));
+        queue.push(Lane::Stderr, b"two\n");
+        assert!(queue.flush(LONG));
+        queue.show(copying(2 << 20));
+        assert!(queue.flush(LONG));
+        let mut bytes = vec![0; 1 << 12];
+        let len = reader.read(&mut bytes).unwrap();
+        bytes.truncate(len);
+        let bar = "[==========>         ] copying: 2.00 MiB of 4.00 MiB, 2.00 MiB a second, 1s lef";
+        assert_eq!(screen(&bytes), ["one", "two", bar]);
+        queue.push(Lane::Stderr, b"three\n");
+        queue.show(Show::Nothing);
+        assert!(queue.flush(LONG));
+        drop(queue);
+        reader.read_to_end(&mut bytes).unwrap();
+        assert_eq!(screen(&bytes), ["one", "two", "three", ""]);
+    }
+
+    #[test]
+    fn nothing_is_drawn_where_nothing_can_be() {
+        let (mut reader, stderr) = pipe();
+        let queue = Queue::start(1 << 20, stderr, none(), PathBuf::new()).unwrap();
+        queue.show(copying(1));
+        queue.push(Lane::Stderr, b"one\n");
+        queue.show(Show::Nothing);
+        assert!(queue.flush(LONG));
+        drop(queue);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\n");
+    }
+
+    #[test]
+    fn a_terminal_that_is_stopped_stops_nobody_and_shows_the_latest_in_the_end() {
+        let (mut reader, mut stderr) = pipe();
+        let room = rustix::pipe::fcntl_getpipe_size(&stderr).unwrap();
+        stderr.write_all(&vec![b'\n'; room]).unwrap();
+        let queue = Queue::start(1 << 20, stderr, Box::new(|| Some(80)), PathBuf::new()).unwrap();
+        for done in 0..1_000_000 {
+            queue.show(copying(done));
+        }
+        assert!(!queue.flush(Duration::from_millis(1)), "it cannot be drawn yet");
+        let reading = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        assert!(queue.flush(LONG));
+        drop(queue);
+        let screen = screen(&reading.join().unwrap());
+        let last = screen.last().unwrap();
+        assert!(last.contains("976.56 KiB of 4.00 MiB"), "{last}");
+    }
+
     #[test]
     fn a_closed_stderr_ends_nothing() {
         let (reader, stderr) = pipe();
         drop(reader);
-        let queue = Queue::start(1 << 20, stderr, PathBuf::new()).unwrap();
+        let queue = Queue::start(1 << 20, stderr, none(), PathBuf::new()).unwrap();
         queue.push(Lane::Stderr, b"nobody\n");
         assert!(queue.flush(LONG));
     }

@@ -182,4 +182,21 @@ mod tests {
             prop_assert!(understand(&bytes).is_some());
         }
     }
+
+    #[test]
+    fn each_refusal_says_what_is_wrong() {
+        let refusals = [
+            Refusal::Malformed,
+            Refusal::NotFound,
+            Refusal::NotAllowed,
+            Refusal::TooSlow,
+            Refusal::TooLarge,
+            Refusal::Busy,
+        ];
+        let told = refusals.map(|it| {
+            let answer = refused(it);
+            String::from_utf8_lossy(answer.bytes(false)).replace("\r\n", "\n")
+        });
+        insta::assert_snapshot!("refusals", told.join("\n"));
+    }
 }

@@ -287,3 +287,34 @@ fn refused(error: &crate::store::OpenError) -> Fatal {
 
 /// So long it is waited for the file systems of what tasks are about.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::OpenError;
+
+    #[test]
+    fn a_store_that_cannot_be_used_is_told_with_what_helps() {
+        let path = || Path::new("/var/lib/pyinotifyd").to_owned();
+        let file = || path().join("state.sqlite");
+        let errors = [
+            OpenError::File { what: "open", path: file(), source: from_errno(13) },
+            OpenError::Kind { path: path(), wanted: "directory" },
+            OpenError::Kind { path: file(), wanted: "regular file" },
+            OpenError::Writable { path: path(), mode: 0o777 },
+            OpenError::Owner { path: path(), uid: 1000 },
+            OpenError::Locked { path: path(), pid: Some(4711) },
+            OpenError::Locked { path: path(), pid: None },
+            OpenError::Newer { path: file(), found: 2, known: 1 },
+            OpenError::NoRoom { path: file() },
+            OpenError::Shared { path: file() },
+            OpenError::Database { path: file(), error: "disk I/O error".into() },
+        ];
+        let told = errors.map(|it| refused(&it).to_string());
+        insta::assert_snapshot!("refused", told.join("\n\n"));
+    }
+
+    fn from_errno(errno: i32) -> std::io::Error {
+        std::io::Error::from_raw_os_error(errno)
+    }
+}

@@ -114,8 +114,7 @@ impl Kernel {
             ::log::warn!("watches that are left over are not looked for: /proc: {error}");
             Vec::new()
         });
-        let reserve = self.barrier.reserve();
-        watches.into_iter().filter(|it| Some(*it) != reserve).map(Wd).collect()
+        watches.into_iter().map(Wd).collect()
     }
 
     pub(super) fn barrier(&mut self) -> Option<Wd> {
@@ -143,6 +142,11 @@ impl Kernel {
         }
         self.entered += out.len();
         out
+    }
+
+    /// How many directories have been entered since the tree was last content.
+    pub(super) fn entered(&self) -> usize {
+        self.entered
     }
 
     /// Takes in that the tree has what it asked for.
@@ -266,5 +270,23 @@ fn no_instance(error: &InitError) -> Fatal {
     match hint {
         Some(hint) => fatal.hint(hint),
         None => fatal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_inotify_instance_it_is_said_what_to_raise() {
+        let errno = io::Error::from_raw_os_error;
+        let errors = [
+            InitError::InstanceLimit { limit: Some(128) },
+            InitError::InstanceLimit { limit: None },
+            InitError::DescriptorLimit(errno(24)),
+            InitError::Failed(errno(12)),
+        ];
+        let told = errors.map(|it| no_instance(&it).to_string());
+        insta::assert_snapshot!("no_instance", told.join("\n\n"));
     }
 }

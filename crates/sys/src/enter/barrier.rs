@@ -24,17 +24,11 @@ impl Barrier {
         barrier
     }
 
-    /// The watch that it holds in reserve.
-    #[must_use]
-    pub fn reserve(&self) -> Option<i32> {
-        self.reserve
-    }
-
     /// Puts the mark; its wd is never used again before the numbers wrap around.
     pub fn put(&mut self, inotify: &Inotify) -> Option<i32> {
         let keeps_one = self.reserve.is_some();
         let wd = self.reserve.take().or_else(|| self.add(inotify))?;
-        inotify.remove(wd).ok()?;
+        inotify.remove_reserved(wd).ok()?;
         if keeps_one {
             self.reserve = self.add(inotify);
         }
@@ -47,6 +41,24 @@ impl Barrier {
         }
         let memfd = self.memfd.as_ref()?.as_raw_fd();
         // A memfd is never moved, so this watch has nothing to say but its IN_IGNORED.
-        inotify.add(&format!("/proc/self/fd/{memfd}"), libc::IN_MOVE_SELF).ok()
+        inotify.reserve(&format!("/proc/self/fd/{memfd}"), libc::IN_MOVE_SELF).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_barriers_hold_in_reserve_is_not_taken_for_a_watch_of_others() {
+        let inotify = Inotify::new().unwrap();
+        let mut barriers = [0, 1, 2].map(|_| Barrier::with_reserve(&inotify));
+        assert!(barriers.iter().all(|it| it.reserve.is_some()));
+        assert_eq!(inotify.watches().unwrap(), [0; 0]);
+        for barrier in &mut barriers {
+            assert!(barrier.put(&inotify).is_some());
+        }
+        assert!(barriers.iter().all(|it| it.reserve.is_some()));
+        assert_eq!(inotify.watches().unwrap(), [0; 0]);
     }
 }

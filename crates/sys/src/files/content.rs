@@ -3,7 +3,7 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
@@ -11,7 +11,10 @@ use rustix::{
     io::{Errno, pread, pwrite, retry_on_intr},
 };
 
-use super::error::{Fault, FileError};
+use super::{
+    Progress,
+    error::{Fault, FileError},
+};
 
 /// What is copied between two looks at the cancel flag: a fraction of a second on any disk.
 const PIECE: u64 = 8 << 20;
@@ -28,7 +31,7 @@ pub(super) struct Content<'a> {
     /// The size seen when it was opened: what an endless writer adds is not followed.
     pub(super) size: u64,
     pub(super) cancel: &'a AtomicBool,
-    pub(super) copied: Option<&'a AtomicU64>,
+    pub(super) progress: Option<&'a Progress>,
 }
 
 /// How bytes are copied, the better ways first.
@@ -48,6 +51,9 @@ impl Content<'_> {
         if fs::ioctl_ficlone(self.to, self.from).is_ok() {
             return Ok(());
         }
+        if let Some(progress) = self.progress {
+            progress.begun.fetch_add(self.size, Ordering::Relaxed);
+        }
         let mut way = Way::Kernel;
         let mut buffer = Vec::new();
         let mut at = 0;
@@ -65,8 +71,8 @@ impl Content<'_> {
                 match copied {
                     Some(count) => {
                         at += count;
-                        if let Some(copied) = self.copied {
-                            copied.fetch_add(count, Ordering::Relaxed);
+                        if let Some(progress) = self.progress {
+                            progress.copied.fetch_add(count, Ordering::Relaxed);
                         }
                     }
                     None => way = Way::Hand,
@@ -160,7 +166,7 @@ mod tests {
             let to = File::create_new(dir.path().join("b")).unwrap();
             to.write_all_at(b"", 0).unwrap();
             let to = OwnedFd::from(to);
-            let (cancel, copied) = (AtomicBool::new(false), AtomicU64::new(0));
+            let (cancel, progress) = (AtomicBool::new(false), Progress::default());
             let size = bytes.len() as u64;
             let content = Content {
                 from: &from,
@@ -169,7 +175,7 @@ mod tests {
                 to_path: b"b",
                 size,
                 cancel: &cancel,
-                copied: Some(&copied),
+                progress: Some(&progress),
             };
             if hand {
                 let (mut at, mut buffer) = (0, Vec::new());
@@ -180,6 +186,9 @@ mod tests {
                 assert_eq!(more.kind, Fault::Changed);
             } else {
                 content.copy().unwrap();
+                let told = [&progress.begun, &progress.copied].map(|it| it.load(Ordering::Relaxed));
+                // A file system that shares bytes copies none.
+                assert!(told == [size, size] || told == [0, 0], "{told:?}");
             }
             assert!(std::fs::read(dir.path().join("b")).unwrap() == bytes, "by hand: {hand}");
         }

@@ -136,7 +136,7 @@ fn copy_file(
         to_path: &target.path,
         size: facts.size,
         cancel: options.cancel,
-        copied: options.copied,
+        progress: options.progress,
     }
     .copy()?;
     finish(&to, &target.path, &from, &facts, &look)?;

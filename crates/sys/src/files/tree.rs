@@ -173,7 +173,7 @@ impl TreeCopy<'_> {
             to_path: &to_path,
             size: facts.size,
             cancel: self.options.cancel,
-            copied: self.options.copied,
+            progress: self.options.progress,
         }
         .copy()?;
         finish(&to, &to_path, &from, &facts, &look)?;

@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn a_read_error_is_told_and_not_repeated() {
         // Not an inotify instance, but a directory: read(2) says EISDIR, poll(2) says readable.
-        let inotify = Inotify(Arc::new(File::open("/").unwrap().into()));
+        let inotify = Inotify::from(OwnedFd::from(File::open("/").unwrap()));
         let (woken, wakes) = mpsc::channel();
         let reader = Reader::spawn(&inotify, 0, move || woken.send(()).unwrap_or(())).unwrap();
         wakes.recv().unwrap();

@@ -63,7 +63,7 @@ expect ": done for /srv/in/dropped "
 pyinotifyd sync --tasks --timeout 1m
 pyinotifyd history
 pyinotifyd history --path /srv/in/dropped --json | grep -q '"how":"done"' ||
-	fail "the task is not in its history"
+    fail "the task is not in its history"
 pyinotifyd status | grep -q "^job  .*  1  " || fail "the status does not count it"
 
 step "reload"
@@ -97,6 +97,11 @@ echo x >/srv/in/third
 expect ": done for /srv/in/third "
 rm -r /run/systemd/system/pyinotifyd.service.d
 systemctl daemon-reload
+
+step "restarted again and again, it is not given up"
+for _ in 1 2 3 4 5 6; do
+    systemctl restart pyinotifyd || fail "it is given up"
+done
 
 step "installed once more, it is restarted and keeps its configuration"
 old=$(systemctl show -p MainPID --value pyinotifyd)

@@ -480,10 +480,9 @@ fn what_is_stopped_before_it_begins_is_not_begun() {
     let path = world.write("a");
     let task = world.task(1, &path);
     let plan = filerule::plan(&[world.rule(FileAction::Delete)], &task.event.pathname, &[]);
-    assert_eq!(
-        apply(&plan, &task, false, &Flow { cancel: AtomicBool::new(true), ..Flow::default() }),
-        Outcome::Stopped
-    );
+    let flow = Flow::of(std::slice::from_ref(&task));
+    flow.cancel.store(true, Ordering::Relaxed);
+    assert_eq!(apply(&plan, &task, false, &flow), Outcome::Stopped);
     assert!(path.exists());
     world.files.stop(RunId(99));
 }
@@ -492,7 +491,7 @@ fn what_is_stopped_before_it_begins_is_not_begun() {
 fn an_outcome_is_told_once_whatever_happens() {
     let mut world = World::new();
     let id = RunId(7);
-    world.files.shared.running().insert(id, Arc::default());
+    world.files.shared.running().insert(id, Arc::new(Flow::of(&[])));
     let ticket = Ticket { run: id, shared: Arc::clone(&world.files.shared) };
     let panicked = std::thread::spawn(move || {
         let _ticket = ticket;
@@ -501,7 +500,7 @@ fn an_outcome_is_told_once_whatever_happens() {
     assert!(panicked.join().is_err());
     assert!(matches!(world.ended.try_recv(), Ok((it, Outcome::Failed(_))) if it == id));
 
-    world.files.shared.running().insert(id, Arc::default());
+    world.files.shared.running().insert(id, Arc::new(Flow::of(&[])));
     Ticket { run: id, shared: Arc::clone(&world.files.shared) }.finish(Outcome::Done(None));
     assert_eq!(world.ended.try_recv(), Ok((id, Outcome::Done(None))));
     assert!(world.ended.try_recv().is_err());

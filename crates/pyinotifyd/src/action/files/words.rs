@@ -4,6 +4,7 @@
 use std::{fmt::Write, io};
 
 use pyinotifyd_core::{
+    count::Count,
     filerule::{FileAction, FilePlan},
     path::shown,
 };
@@ -23,9 +24,8 @@ pub(super) fn done(plan: &FilePlan, done: &Done) -> String {
     };
     let mut text = format!("{verb} {}", places(plan));
     if plan.action == FileAction::Delete && done.entries > 1 {
-        let more = done.entries - 1;
-        let entries = if more == 1 { "entry" } else { "entries" };
-        write!(text, " and {more} {entries} in it").expect("memory takes all text");
+        let more = Count(done.entries - 1, "entry", "entries");
+        write!(text, " and {more} in it").expect("memory takes all text");
     }
     text
 }
@@ -104,5 +104,74 @@ fn hint(plan: &FilePlan, fault: Fault, is_dir: bool) -> Option<&'static str> {
         | Fault::Denied
         | Fault::Cancelled
         | Fault::System => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pyinotifyd_core::filerule::Destination;
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn plan(action: FileAction) -> FilePlan {
+        let dst = Destination { path: b"/out/a".to_vec(), root_len: 4 };
+        FilePlan {
+            rule: 0,
+            action,
+            src: b"/in/a".to_vec(),
+            dst: (action != FileAction::Delete).then_some(dst),
+            auto_create: false,
+            overwrite: false,
+            rec: false,
+            filemode: None,
+            dirmode: None,
+            user: None,
+            group: None,
+        }
+    }
+
+    #[test]
+    fn each_fault_is_told_with_what_helps() {
+        use Fault::{
+            BadPath, Busy, Cancelled, Changed, Denied, Exists, HardLinked, IntoItself,
+            LinkInTheWay, NoDirectory, NoSpace, NotEmpty, OtherFileSystem, SamePlace, SourceGone,
+            SourceKept, Special, System,
+        };
+        let (moves, copies, deletes) =
+            (plan(FileAction::Move), plan(FileAction::Copy), plan(FileAction::Delete));
+        let replaces = FilePlan { overwrite: true, ..moves.clone() };
+        let makes = FilePlan { auto_create: true, ..moves.clone() };
+        let (file, directory) = (false, true);
+        let cases = [
+            (&moves, SourceGone, "openat2", None, file),
+            (&moves, Exists, "renameat2", None, file),
+            (&replaces, Exists, "renameat2", None, file),
+            (&moves, Exists, "renameat2", None, directory),
+            (&moves, NoDirectory, "openat2", None, file),
+            (&makes, NoDirectory, "openat2", None, file),
+            (&moves, LinkInTheWay, "openat2", Some(Errno::LOOP), file),
+            (&moves, BadPath, "open", None, file),
+            (&moves, SamePlace, "move or copy to", None, file),
+            (&copies, IntoItself, "copy", None, directory),
+            (&deletes, NotEmpty, "unlinkat", Some(Errno::NOTEMPTY), directory),
+            (&copies, HardLinked, "chown", None, file),
+            (&copies, Special, "copy", None, file),
+            (&deletes, OtherFileSystem, "unlinkat", Some(Errno::XDEV), directory),
+            (&copies, Changed, "copy", None, file),
+            (&moves, SourceKept, "unlinkat", Some(Errno::IO), file),
+            (&moves, SourceKept, "unlinkat", None, file),
+            (&copies, Busy, "open", Some(Errno::TXTBSY), file),
+            (&copies, NoSpace, "write", Some(Errno::NOSPC), file),
+            (&copies, NoSpace, "write", Some(Errno::DQUOT), file),
+            (&deletes, Denied, "unlinkat", Some(Errno::ROFS), file),
+            (&copies, Cancelled, "copy", None, file),
+            (&copies, System, "pread", Some(Errno::IO), file),
+        ];
+        let told = cases.map(|(plan, kind, call, errno, is_dir)| {
+            let error = FileError { kind, call, path: b"/in/a".to_vec(), errno };
+            failed(plan, &error, is_dir)
+        });
+        insta::assert_snapshot!("faults", told.join("\n"));
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use pyinotifyd_core::{
+    count::Count,
     path::{OneLine, shown},
     time::Human,
 };
@@ -52,15 +53,19 @@ fn status(it: &Status) -> String {
     facts.row(["directories".into(), format!("{} watched{unseen}", it.directories)]);
     facts.row(["backlog".into(), backlog(it)]);
     if it.overflows > 0 {
-        let lost = format!("{} times; what changed was looked up", it.overflows);
+        let times = Count(it.overflows, "time", "times");
+        let lost = format!("{times}; what changed was looked up");
         facts.row(["overflows".into(), lost]);
     }
     let tasks = it.tasks;
     facts.row([
         "tasks".into(),
         format!(
-            "{} waiting, {} ready, {} running, {} slots",
-            tasks.waiting, tasks.ready, tasks.running, it.slots
+            "{} waiting, {} ready, {} running, {}",
+            tasks.waiting,
+            tasks.ready,
+            tasks.running,
+            Count(it.slots, "slot", "slots")
         ),
     ]);
     if let Some(python) = &it.python {
@@ -110,13 +115,14 @@ fn backlog(it: &Status) -> String {
 fn python(it: &PythonStatus) -> String {
     let mut text = match it.pid {
         None => "is being started".into(),
-        Some(pid) => format!("pid {pid}, {} tasks with it", it.running),
+        Some(pid) => format!("pid {pid}, {} with it", Count(it.running, "task", "tasks")),
     };
     if let Some(silent) = it.silent {
         write!(text, ", has not answered for {}", human(silent)).expect("a String takes all");
     }
     if it.restarts > 0 {
-        write!(text, ", started again {} times", it.restarts).expect("a String takes all");
+        let times = Count(it.restarts, "time", "times");
+        write!(text, ", started again {times}").expect("a String takes all");
     }
     text
 }
@@ -271,5 +277,39 @@ impl<const N: usize> fmt::Display for Table<N> {
             writeln!(f, "{last}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::top::samples;
+
+    #[test]
+    fn one_of_anything_is_told_as_one() {
+        let status = |count: u64, slots| {
+            let mut it = samples::status();
+            it.python =
+                Some(PythonStatus { pid: Some(7), running: slots, silent: None, restarts: count });
+            let text = super::status(&Status { overflows: count, slots, ..it });
+            let of = |fact: &str| text.lines().find(|it| it.starts_with(fact)).map(str::to_owned);
+            ["overflows", "python", "tasks"].map(|it| of(it).unwrap())
+        };
+        assert_eq!(
+            status(1, 1),
+            [
+                "overflows      1 time; what changed was looked up",
+                "python         pid 7, 1 task with it, started again 1 time",
+                "tasks          1200 waiting, 3 ready, 4 running, 1 slot",
+            ]
+        );
+        assert_eq!(
+            status(2, 2),
+            [
+                "overflows      2 times; what changed was looked up",
+                "python         pid 7, 2 tasks with it, started again 2 times",
+                "tasks          1200 waiting, 3 ready, 4 running, 2 slots",
+            ]
+        );
     }
 }

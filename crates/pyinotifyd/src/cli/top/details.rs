@@ -1,6 +1,9 @@
 //! All about one thing, as a text of labelled values that is as wide as there is room.
 
-use pyinotifyd_core::path::{OneLine, shown};
+use pyinotifyd_core::{
+    count::Count,
+    path::{OneLine, shown},
+};
 use ratatui::{
     layout::{Margin, Rect},
     style::Style,
@@ -182,7 +185,7 @@ fn scheduler(it: &SchedulerStatus) -> Vec<(String, String)> {
         ("failed", format!("{failed}, and are not tried again")),
         ("cancelled", format!("{cancelled}, before they started")),
         ("stopped", format!("{stopped}, before they were done")),
-        ("retried", format!("{retried} attempts that failed")),
+        ("retried", format!("{} that failed", Count(*retried, "attempt", "attempts"))),
     ])
 }
 

@@ -18,7 +18,7 @@ pub(super) const HOSTILE: [&[u8]; 6] = [
     "/in/שלום עולם مرحبا".as_bytes(),
 ];
 
-pub(super) fn status() -> Status {
+pub(in crate::cli) fn status() -> Status {
     Status {
         protocol: PROTOCOL,
         version: "0.1.0".into(),

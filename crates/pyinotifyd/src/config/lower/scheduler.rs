@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use pyinotifyd_core::{
+    count::Count,
     path::shown,
     plan::{
         Action, Batch, BatchInput, Breaker, Busy, Exec, Job, LogLine, OnCrash, Output, Process,
@@ -275,7 +276,8 @@ impl Lower<'_> {
             };
         };
         if let (true, Some(spot)) = (slots > all, &doc.slots) {
-            let message = format!("there are {all} slots in all");
+            let slots = Count(all.get(), "slot", "slots");
+            let message = format!("all schedulers together have {slots}");
             self.report(
                 Diagnostic::warning(&spot.place, message)
                     .hint("raise `slots` at the top of the file, too"),

@@ -408,3 +408,99 @@ fn values_that_nothing_can_be_made_of() {
         ])
     );
 }
+
+#[test]
+fn patterns_that_cannot_be_read() {
+    let rule = |pattern: &str| {
+        scheduler(&format!("[[scheduler.x.rules]]\naction = 'delete'\nsrc_re = '''{pattern}'''"))
+    };
+    let patterns = [
+        "(a",
+        "a)",
+        "*a",
+        "a**",
+        "(?=a)*",
+        "a{3,2}",
+        "a{99999999999}",
+        "[z-a]",
+        "[a",
+        r"\",
+        r"\xZZ",
+        r"\q",
+        r"\N{LATIN SMALL LETTER A}",
+        r"\U00110000",
+        r"[\777]",
+        "(?P>a)",
+        "(?Pxa)",
+        "(?P<a",
+        "(?P<1a>b)",
+        "(?P<a>b)(?P<a>c)",
+        "(?P=a)",
+        r"(a)\2",
+        r"(a\1)",
+        "(?(1a)b)",
+        "(?(0)b)",
+        "(a)?(?(1)b|c|d)",
+        "a(?i)",
+        "(?#a",
+        "(?!",
+    ];
+    insta::assert_snapshot!("patterns", each(patterns.map(rule)));
+}
+
+#[test]
+fn destinations_that_cannot_be_read() {
+    let rule = |destination: &str| {
+        scheduler(&format!(
+            "[[scheduler.x.rules]]\naction = 'move'\nsrc_re = '^/a/(.*)$'\n\
+             dst_re = '{destination}'"
+        ))
+    };
+    let destinations =
+        ["", "b", r"/b/\2", r"/b/\g<name>", r"/b/\g", r"/b/\g<1", r"/b/\g<>", r"/b/\q", r"/b/\777"];
+    insta::assert_snapshot!("destinations", each(destinations.map(rule)));
+}
+
+#[test]
+fn globs_that_cannot_be_read() {
+    let filter = |glob: &str| {
+        watch(&format!(
+            "path = '/w'\nexclude_filter = {{ glob = '{glob}' }}\nevent_map = {{ IN_OPEN = 'x' }}"
+        ))
+    };
+    let many = "{a,b}".repeat(20);
+    let globs = ["", "a/b", r"a\", &many];
+    insta::assert_snapshot!("globs", each(globs.map(filter)));
+}
+
+#[test]
+fn command_lines_that_nothing_can_be_put_into() {
+    let shell = |command: &str| scheduler(&format!("shell = '''\n{command}'''"));
+    let commands = [
+        "echo '{pathname}",
+        r"echo \{pathname}",
+        "eval {pathname}",
+        "{basename} --all",
+        "sh -c 'ls {pathname}'",
+        "ssh host ls {pathname}",
+        "python3 -c 'print({pathname})'",
+        "ls {pathname} >&{basename}",
+        "ls {pathname} >",
+        "echo $(({pathname} + 1))",
+        "echo $[{pathname}]",
+        "echo ${x[{pathname}]}",
+        r"echo `ls \\{pathname}`",
+        r#"echo "`ls {pathname}`""#,
+        "echo `ls {pathname}",
+        "a=({pathname})",
+        "cat <<{basename}\nx\n{basename}",
+        "cat <<EOF\n{pathname}",
+        "cat <<'EOF'\n{pathname}\nEOF",
+        "(ls {pathname}",
+        "ls {pathname})",
+        "case {pathname} x) ;; esac",
+        "esac; ls {pathname}",
+        "(( {pathname} ))",
+    ];
+    insta::assert_snapshot!("command_lines", each(commands.map(shell)));
+}

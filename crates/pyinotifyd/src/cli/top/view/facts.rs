@@ -1,6 +1,6 @@
 //! The head: how the daemon is, in as many columns as there is room for.
 
-use pyinotifyd_core::path::OneLine;
+use pyinotifyd_core::{count::Count, path::OneLine};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{Theme, thousands};
@@ -47,7 +47,8 @@ pub(super) fn all(model: &Model, theme: Theme) -> Vec<Fact> {
         0 => String::new(),
         some => format!(", {} not", thousands(some as u64)),
     };
-    let directories = format!("{} directories{unseen}", thousands(it.directories as u64));
+    let directories =
+        format!("{}{unseen}", many(it.directories as u64, "directory", "directories"));
     add("watched", directories, alarm(it.unwatched > 0, theme.bad()));
     let backlog = match it.backlog {
         0 => "none".to_owned(),
@@ -58,7 +59,7 @@ pub(super) fn all(model: &Model, theme: Theme) -> Vec<Fact> {
     add("backlog", backlog, alarm(it.lag > LAGS, theme.warning()));
     let overflows = match it.overflows {
         0 => "none".to_owned(),
-        some => format!("{} times", thousands(some)),
+        some => many(some, "time", "times"),
     };
     add("overflows", overflows, alarm(it.overflows > 0, theme.warning()));
     let [running, ready, waiting] =
@@ -87,21 +88,21 @@ pub(super) fn all(model: &Model, theme: Theme) -> Vec<Fact> {
 /// What matters most comes first: there may be no room for the rest.
 fn python(it: &PythonStatus, age: f64) -> String {
     let mut parts = Vec::new();
-    let many = |count: u64, word: &str| match count {
-        1 => format!("1 {word}"),
-        count => format!("{} {word}s", thousands(count)),
-    };
     if let Some(silent) = it.silent {
         parts.push(format!("no answer for {}", show::human((silent + age).trunc())));
     }
     match it.pid {
-        Some(pid) => parts.extend([many(it.running as u64, "task"), format!("pid {pid}")]),
+        Some(pid) => parts.extend([many(it.running as u64, "task", "tasks"), format!("pid {pid}")]),
         None => parts.push("is being started".to_owned()),
     }
     if it.restarts > 0 {
-        parts.insert(parts.len() - 1, many(it.restarts, "restart"));
+        parts.insert(parts.len() - 1, many(it.restarts, "restart", "restarts"));
     }
     parts.join(", ")
+}
+
+fn many(count: u64, one: &'static str, many: &'static str) -> String {
+    format!("{} {}", thousands(count), Count(count, one, many).word())
 }
 
 /// So many lines are needed.

@@ -1,0 +1,37 @@
+//! A terminal to draw on.
+
+use std::os::fd::AsFd;
+
+use rustix::{
+    process::getpgrp,
+    termios::{tcgetpgrp, tcgetwinsize},
+};
+
+/// How wide it is, in columns; `None` if it is no terminal, does not say, or is not ours to draw on:
+/// that of another session, or one that something else has in its foreground.
+#[must_use]
+pub fn columns(terminal: impl AsFd) -> Option<u16> {
+    let is_ours = tcgetpgrp(&terminal).is_ok_and(|it| it == getpgrp());
+    let columns = tcgetwinsize(&terminal).ok()?.ws_col;
+    (is_ours && columns > 0).then_some(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::{
+        pty::{OpenptFlags, openpt},
+        termios::{Winsize, tcsetwinsize},
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_terminal_of_ours_is_not_drawn_on() {
+        let (_, pipe) = std::io::pipe().unwrap();
+        assert_eq!(columns(&pipe), None);
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).unwrap();
+        assert_eq!(columns(&terminal), None, "it is nobody's");
+    }
+}
