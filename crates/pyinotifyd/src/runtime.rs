@@ -555,7 +555,7 @@ impl Loop {
                 Effect::Say(report) => {
                     self.say(&report);
                     if matches!(report.say, Say::Reloaded { .. }) {
-                        self.in_force();
+                        self.asking.handle_in_force();
                     }
                 }
                 Effect::Tell(event) => {

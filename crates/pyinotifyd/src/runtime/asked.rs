@@ -46,11 +46,21 @@ pub(super) struct Asking {
     server: Option<Server>,
     /// Where the configuration comes from, for people.
     config: Option<PathBuf>,
-    /// They wait for the reload that goes on, and for the one after it.
-    reloads: Vec<Answer>,
+    reloads: Reloads,
     syncs: Vec<Sync>,
     fences: u64,
     tails: Vec<Answer>,
+}
+
+/// Who waits for a reload, by how far it has come: each is told of its own.
+#[derive(Debug, Default)]
+struct Reloads {
+    /// It is not being read yet: another is, and the file may have changed since that began.
+    next: Vec<Answer>,
+    /// It is being read.
+    reading: Vec<Answer>,
+    /// It is good, and its Watches are being set.
+    adopted: Vec<Answer>,
 }
 
 /// Who waits until what has happened has been handled.
@@ -116,26 +126,48 @@ impl Asking {
         number >= FENCES
     }
 
-    /// Takes in that nothing is read anew any more.
-    pub(super) fn handle_stopping(&mut self) {
-        for answer in self.reloads.drain(..) {
-            answer.send(Reply::Refused(stopping()));
-        }
+    /// Takes in that the configuration begins to be read.
+    pub(super) fn handle_reading(&mut self) {
+        self.reloads.reading.append(&mut self.reloads.next);
     }
 
-    /// Takes in that the configuration that was read is in force, or is not good.
-    pub(super) fn handle_reloaded(&mut self, is_good: bool) {
-        for answer in self.reloads.drain(..) {
-            answer.send(if is_good {
-                Reply::Done(Done::new("the configuration has been read anew and is in force"))
-            } else {
-                let said = "the configuration has mistakes: what was in force stays so";
-                Reply::Refused(
-                    Refused::new(Code::BadConfiguration, said)
-                        .hint("`pyinotifyd check` and the log say which"),
-                )
-            });
+    /// Takes in that what was read is not good.
+    pub(super) fn handle_bad(&mut self) {
+        let said = "the configuration has mistakes: what was in force stays so";
+        let refused = Refused::new(Code::BadConfiguration, said)
+            .hint("`pyinotifyd check` and the log say which");
+        tell(&mut self.reloads.reading, &Reply::Refused(refused));
+    }
+
+    /// Takes in that what was read is good, and that its Watches are set from now on.
+    pub(super) fn handle_adopted(&mut self) {
+        self.reloads.adopted.append(&mut self.reloads.reading);
+    }
+
+    /// Whether somebody waits until the Watches of a configuration are set.
+    pub(super) fn awaits_watches(&self) -> bool {
+        !self.reloads.adopted.is_empty()
+    }
+
+    /// Takes in that the Watches of the last configuration that was adopted are set.
+    pub(super) fn handle_in_force(&mut self) {
+        let done = Done::new("the configuration has been read anew and is in force");
+        tell(&mut self.reloads.adopted, &Reply::Done(done));
+    }
+
+    /// Takes in that nothing is read anew any more.
+    pub(super) fn handle_stopping(&mut self) {
+        let Reloads { next, reading, adopted } = &mut self.reloads;
+        for waiting in [next, reading, adopted] {
+            tell(waiting, &Reply::Refused(stopping()));
         }
+    }
+}
+
+/// Answers all who wait with the same.
+fn tell(waiting: &mut Vec<Answer>, reply: &Reply) {
+    for answer in waiting.drain(..) {
+        answer.send(reply.clone());
     }
 }
 
@@ -154,7 +186,7 @@ impl Loop {
             Request::Resume { scheduler } => self.pause(scheduler.as_deref(), false),
             Request::Reload if self.is_stopping() => Err(stopping()),
             Request::Reload if self.loading.has_source() => {
-                self.asking.reloads.push(answer);
+                self.asking.reloads.next.push(answer);
                 return self.reload();
             }
             Request::Reload => {
@@ -549,5 +581,39 @@ fn said(report: &Report) -> Said {
         task: report.task.map(|it| it.to_string()),
         path: report.say.path().map(Shown::new),
         message: report.say.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reload_is_answered_with_what_has_become_of_itself() {
+        let mut asking = Asking::default();
+        let ask = |asking: &mut Asking| {
+            let (answer, arrives) = Answer::pair();
+            asking.reloads.next.push(answer);
+            arrives
+        };
+        let mut good = ask(&mut asking);
+        asking.handle_reading();
+        let mut bad = ask(&mut asking);
+        let mut another = ask(&mut asking);
+        asking.handle_adopted();
+        asking.handle_reading();
+        let mut last = ask(&mut asking);
+        asking.handle_bad();
+        for it in [&mut bad, &mut another] {
+            assert!(matches!(it.try_recv(), Ok(Reply::Refused(_))));
+        }
+        asking.handle_reading();
+        assert!(good.try_recv().is_err(), "its Watches are not set");
+        asking.handle_in_force();
+        assert!(matches!(good.try_recv(), Ok(Reply::Done(_))));
+        assert!(last.try_recv().is_err(), "it is being read");
+        asking.handle_adopted();
+        asking.handle_stopping();
+        assert!(matches!(last.try_recv(), Ok(Reply::Refused(it)) if it.code == Code::Stopping));
     }
 }

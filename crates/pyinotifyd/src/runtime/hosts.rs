@@ -115,6 +115,7 @@ impl Loop {
         self.service.handle_reload(time::monotonic());
         self.loading.reloads = match self.loading.reloads {
             Reloads::Idle => {
+                self.asking.handle_reading();
                 self.loading.read(Duration::ZERO, |it| Loaded::Reload(it.load()));
                 Reloads::Reading
             }
@@ -139,12 +140,11 @@ impl Loop {
                 self.measuring.reloads.add(fresh.is_some());
                 if let Some(fresh) = fresh {
                     self.loading.backoff = BACKOFF.0;
+                    self.asking.handle_adopted();
                     self.adopt(fresh, true);
                 } else {
                     self.service.handle_refused();
-                    if !again {
-                        self.asking.handle_reloaded(false);
-                    }
+                    self.asking.handle_bad();
                 }
                 if again {
                     self.loading.reloads = Reloads::Idle;
@@ -160,7 +160,8 @@ impl Loop {
             Loaded::Restart(Some(fresh)) => {
                 let described = fresh.host.as_ref().map(|it| &it.description);
                 let is_new = described != self.description.as_ref();
-                self.adopt(fresh, is_new);
+                // A reload whose host was lost at once is still to be put in force.
+                self.adopt(fresh, is_new || self.asking.awaits_watches());
             }
             Loaded::Restart(None) => self.restart(),
             Loaded::Changed(_, None) => (),
@@ -172,14 +173,6 @@ impl Loop {
                     self.handle(Input::Plan(plan));
                 }
             }
-        }
-    }
-
-    /// Takes in that the Watches of a configuration are set. Who has asked for one that is still
-    /// being read is told later.
-    pub(super) fn in_force(&mut self) {
-        if self.loading.reloads == Reloads::Idle {
-            self.asking.handle_reloaded(true);
         }
     }
 
