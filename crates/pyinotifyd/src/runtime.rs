@@ -107,6 +107,13 @@ pub(crate) struct Fresh {
     pub(crate) metrics: Option<Loopback>,
     /// Where a config.py lives.
     pub(crate) host: Option<Connected>,
+    /// The keys that have changed and that only a start puts in force.
+    pub(crate) needs_restart: Vec<&'static str>,
+}
+
+/// That some keys have changed which only a start puts in force, as a sentence.
+pub(crate) fn needs_restart(keys: &[&str]) -> String {
+    format!("{} changed: only a restart puts that in force", keys.join(" and "))
 }
 
 /// Somebody who wants to see events.

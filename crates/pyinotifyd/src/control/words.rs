@@ -365,6 +365,9 @@ pub(crate) struct Done {
     /// The task that it was done to, or that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<String>,
+    /// The keys that have changed and that only a start puts in force, of `reload`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) needs_restart: Vec<String>,
 }
 
 /// A text as it is.
@@ -479,6 +482,11 @@ impl Refused {
 impl Done {
     /// A sentence about no task.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), task: None }
+        Self { message: message.into(), task: None, needs_restart: Vec::new() }
+    }
+
+    /// A sentence about a task.
+    pub(crate) fn of(message: impl Into<String>, task: impl Into<String>) -> Self {
+        Self { task: Some(task.into()), ..Self::new(message) }
     }
 }

@@ -59,8 +59,8 @@ struct Reloads {
     next: Vec<Answer>,
     /// It is being read.
     reading: Vec<Answer>,
-    /// It is good, and its Watches are being set.
-    adopted: Vec<Answer>,
+    /// It is good, and its Watches are being set; and what is to be said then.
+    adopted: Vec<(Answer, Done)>,
 }
 
 /// Who waits until what has happened has been handled.
@@ -136,12 +136,22 @@ impl Asking {
         let said = "the configuration has mistakes: what was in force stays so";
         let refused = Refused::new(Code::BadConfiguration, said)
             .hint("`pyinotifyd check` and the log say which");
-        tell(&mut self.reloads.reading, &Reply::Refused(refused));
+        for answer in self.reloads.reading.drain(..) {
+            answer.send(Reply::Refused(refused.clone()));
+        }
     }
 
-    /// Takes in that what was read is good, and that its Watches are set from now on.
-    pub(super) fn handle_adopted(&mut self) {
-        self.reloads.adopted.append(&mut self.reloads.reading);
+    /// Takes in that what was read is good, and that its Watches are being set; and which keys have
+    /// changed that only a start puts in force.
+    pub(super) fn handle_adopted(&mut self, needs_restart: &[&'static str]) {
+        let mut message = "the configuration has been read anew and is in force".to_owned();
+        if !needs_restart.is_empty() {
+            message = format!("{message}, but {}", super::needs_restart(needs_restart));
+        }
+        let needs_restart = needs_restart.iter().map(|it| (*it).to_owned()).collect();
+        let done = Done { needs_restart, ..Done::new(message) };
+        let reading = self.reloads.reading.drain(..);
+        self.reloads.adopted.extend(reading.map(|it| (it, done.clone())));
     }
 
     /// Whether somebody waits until the Watches of a configuration are set.
@@ -151,23 +161,18 @@ impl Asking {
 
     /// Takes in that the Watches of the last configuration that was adopted are set.
     pub(super) fn handle_in_force(&mut self) {
-        let done = Done::new("the configuration has been read anew and is in force");
-        tell(&mut self.reloads.adopted, &Reply::Done(done));
+        for (answer, done) in self.reloads.adopted.drain(..) {
+            answer.send(Reply::Done(done));
+        }
     }
 
     /// Takes in that nothing is read anew any more.
     pub(super) fn handle_stopping(&mut self) {
-        let Reloads { next, reading, adopted } = &mut self.reloads;
-        for waiting in [next, reading, adopted] {
-            tell(waiting, &Reply::Refused(stopping()));
+        let Reloads { next, reading, adopted } = std::mem::take(&mut self.reloads);
+        let adopted = adopted.into_iter().map(|(answer, _)| answer);
+        for answer in next.into_iter().chain(reading).chain(adopted) {
+            answer.send(Reply::Refused(stopping()));
         }
-    }
-}
-
-/// Answers all who wait with the same.
-fn tell(waiting: &mut Vec<Answer>, reply: &Reply) {
-    for answer in waiting.drain(..) {
-        answer.send(reply.clone());
     }
 }
 
@@ -397,7 +402,7 @@ impl Loop {
             }
         };
         self.handle(Input::Cancel(task.id));
-        Ok(Reply::Done(Done { message: said.to_owned(), task: Some(id.to_owned()) }))
+        Ok(Reply::Done(Done::of(said, id)))
     }
 
     fn run_now(&mut self, id: &str) -> Result<Reply, Refused> {
@@ -409,7 +414,7 @@ impl Loop {
         let paused = task.scheduler.is_some_and(|it| self.engine.schedule().is_paused(it));
         let when = if paused { "its scheduler is resumed" } else { "there is a slot" };
         let message = format!("the task starts as soon as {when}");
-        Ok(Reply::Done(Done { message, task: Some(id.to_owned()) }))
+        Ok(Reply::Done(Done::of(message, id)))
     }
 
     fn retry(&mut self, id: &str) -> Result<Reply, Refused> {
@@ -434,7 +439,7 @@ impl Loop {
         };
         self.handle(Input::RunNow(new));
         let message = "it runs again as soon as there is a slot".to_owned();
-        Ok(Reply::Done(Done { message, task: Some(new.to_string()) }))
+        Ok(Reply::Done(Done::of(message, new.to_string())))
     }
 
     fn pause(&mut self, name: Option<&str>, pauses: bool) -> Result<Reply, Refused> {
@@ -600,7 +605,7 @@ mod tests {
         asking.handle_reading();
         let mut bad = ask(&mut asking);
         let mut another = ask(&mut asking);
-        asking.handle_adopted();
+        asking.handle_adopted(&["state_dir"]);
         asking.handle_reading();
         let mut last = ask(&mut asking);
         asking.handle_bad();
@@ -610,9 +615,11 @@ mod tests {
         asking.handle_reading();
         assert!(good.try_recv().is_err(), "its Watches are not set");
         asking.handle_in_force();
-        assert!(matches!(good.try_recv(), Ok(Reply::Done(_))));
+        assert!(
+            matches!(good.try_recv(), Ok(Reply::Done(it)) if it.needs_restart == ["state_dir"])
+        );
         assert!(last.try_recv().is_err(), "it is being read");
-        asking.handle_adopted();
+        asking.handle_adopted(&[]);
         asking.handle_stopping();
         assert!(matches!(last.try_recv(), Ok(Reply::Refused(it)) if it.code == Code::Stopping));
     }

@@ -140,7 +140,7 @@ impl Loop {
                 self.measuring.reloads.add(fresh.is_some());
                 if let Some(fresh) = fresh {
                     self.loading.backoff = BACKOFF.0;
-                    self.asking.handle_adopted();
+                    self.asking.handle_adopted(&fresh.needs_restart);
                     self.adopt(fresh, true);
                 } else {
                     self.service.handle_refused();

@@ -235,6 +235,22 @@ fn a_reload_says_whether_the_configuration_is_good() {
 }
 
 #[test]
+fn a_reload_says_what_only_a_restart_puts_in_force() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, CONFIG);
+    let changed = format!("state_dir = \"@/state\"\ncontrol_socket = \"@/other\"\n{CONFIG}");
+    world.configure(&changed);
+    let said = daemon.json(&["reload"]);
+    assert_eq!(said["needs_restart"], serde_json::json!(["state_dir", "control_socket"]));
+    let sentence = "state_dir and control_socket changed: only a restart puts that in force";
+    assert!(said["message"].as_str().unwrap().ends_with(sentence), "{said}");
+    daemon.wait(&format!(" - WARNING - {}: {sentence}", world.path("config.toml").display()));
+    assert!(!world.path("state").exists() && !world.path("other").exists());
+    world.configure(CONFIG);
+    assert_eq!(daemon.json(&["reload"])["needs_restart"], Value::Null);
+}
+
+#[test]
 fn a_reload_that_is_refused_takes_nothing_from_a_good_one_before_it() {
     let world = World::new();
     let daemon = Daemon::start(&world, CONFIG);

@@ -163,7 +163,7 @@ fn what_was_done_or_refused_is_told_and_looked_at_at_once() {
     world.press("r");
     let effects = world.effects();
     let [Effect::Ask(question)] = &effects[..] else { panic!() };
-    let done = Done { message: "the task starts".into(), task: Some(id(2)) };
+    let done = Done::of("the task starts", id(2));
     world.answer(question.clone(), Ok(vec![Reply::Done(done)]));
     assert!(world.note().starts_with("00000002 /in/a/rather/"), "{}", world.note());
     assert!(world.note().ends_with(": the task starts"), "{}", world.note());
