@@ -17,7 +17,7 @@ use crate::{
     control::{
         Places,
         client::{Client, PATIENCE},
-        words::{Refused, Reply, Request, Shown, State, Which},
+        words::{self, OfHistory, OfTasks, Refused, Reply, Request, Shown, State},
     },
     errors::{Exit, Fatal},
 };
@@ -165,14 +165,14 @@ impl Line {
         match self {
             Self::Status(to) => to.ask(Request::Status),
             Self::Tasks { to, which, state } => {
-                to.ask(Request::Tasks(Which { state, ..which.lower() }))
+                to.ask(Request::Tasks(OfTasks { about: which.lower(), state }))
             }
             Self::History { to, which, since, failed } => {
                 let since = since.map(|it| {
                     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                     now.saturating_sub(it).as_secs_f64()
                 });
-                to.ask(Request::History(Which { since, failed, ..which.lower() }))
+                to.ask(Request::History(OfHistory { about: which.lower(), since, failed }))
             }
             Self::Cancel { to, tasks, stop } => {
                 to.ask_each(each(tasks, &|task| Request::Cancel { task, stop }))
@@ -208,14 +208,14 @@ impl To {
 }
 
 impl About {
-    fn lower(self) -> Which {
+    fn lower(self) -> words::About {
         let Self { scheduler, path, limit } = self;
         let path = path.map(|it| {
             let cwd = std::env::current_dir().unwrap_or_default();
             let bytes = |it: &Path| std::os::unix::ffi::OsStrExt::as_bytes(it.as_os_str()).to_vec();
             Shown::new(&normalize(&bytes(&cwd), &bytes(&it)))
         });
-        Which { scheduler, path, limit, ..Which::default() }
+        words::About { scheduler, path, limit }
     }
 }
 

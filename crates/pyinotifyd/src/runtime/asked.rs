@@ -25,16 +25,17 @@ use pyinotifyd_sys::time;
 
 use super::Loop;
 use crate::{
-    cli,
     control::{
         server::{Answer, Asked, Server},
         words::{
-            self, Code, Counts, Done, Ended, History, How, PROTOCOL, PythonStatus, Refused, Reply,
-            Request, Said, SchedulerStatus, Shown, State, Status, StoreStatus, TASKS, Task, Tasks,
-            Text, WatchStatus, Which,
+            self, Code, Counts, Done, Ended, History, How, OfHistory, OfTasks, PROTOCOL,
+            PythonStatus, Refused, Reply, Request, Said, SchedulerStatus, Shown, State, Status,
+            StoreStatus, TASKS, Task, Tasks, Text, WatchStatus,
         },
     },
     errors::words as error_words,
+    explained,
+    metrics::snapshot::{OfScheduler, OfWatch},
 };
 
 /// The fences of syncs are numbered from here; the store's are below.
@@ -280,66 +281,38 @@ impl Loop {
     }
 
     fn status(&self) -> Status {
-        let (engine, plan) = (&self.engine, self.engine.plan());
-        let counts = engine.counts();
-        let (backlog, lag) = self.backlog();
-        let (directories, by_watch) = engine.tree().watched_by_watch();
+        let it = self.measure();
         Status {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            life: match engine.life() {
+            life: match self.engine.life() {
                 Life::Starting => words::Life::Starting,
                 Life::Running => words::Life::Running,
                 Life::Stopping { .. } | Life::GivingUp | Life::Over => words::Life::Stopping,
             },
             uptime: self.start.elapsed().as_secs_f64(),
             config: self.asking.config.as_ref().map(|it| shown_path(it)),
-            directories,
-            unwatched: engine.tree().unwatched(),
-            overflows: engine.overflows(),
-            backlog,
-            lag: lag.as_secs_f64(),
-            tasks: self::counts(counts),
-            slots: plan.slots.get(),
-            watches: plan
-                .watches()
-                .map(|(id, watch)| WatchStatus {
-                    paths: watch.paths.iter().map(|it| Shown::new(&it.source)).collect(),
-                    directories: by_watch.get(&id).copied().unwrap_or(0),
-                    events: engine.seen_by(id).total(),
-                })
-                .collect(),
-            schedulers: plan.schedulers().map(|(id, it)| self.scheduler(id, &it.name)).collect(),
-            python: self.description.is_some().then(|| PythonStatus {
-                pid: self.actions.hosted.current().map(crate::host::live::Live::pid),
-                running: self.actions.hosted.running(),
-                silent: self.silent_since.map(|it| it.elapsed().as_secs_f64()),
-                restarts: self.loading.restarts(),
+            directories: it.directories,
+            unwatched: it.unwatched,
+            overflows: it.overflows,
+            backlog: it.backlog,
+            lag: it.lag.as_secs_f64(),
+            tasks: counts(self.engine.counts()),
+            slots: it.slots,
+            watches: it.watches.iter().map(watch_status).collect(),
+            schedulers: it.schedulers.iter().map(scheduler_status).collect(),
+            python: it.python.map(|it| PythonStatus {
+                pid: it.pid,
+                running: it.runs,
+                silent: it.silent.map(|it| it.as_secs_f64()),
+                restarts: it.restarts,
             }),
-            store: self.keeping.as_ref().zip(self.state_dir.as_ref()).map(|(it, dir)| {
-                StoreStatus {
-                    path: shown_path(dir),
-                    error: it.error().map(str::to_owned),
-                    commits: it.commits(),
-                }
+            store: it.store.zip(self.state_dir.as_ref()).map(|(it, dir)| StoreStatus {
+                path: shown_path(dir),
+                error: it.error,
+                commits: it.commits,
             }),
-        }
-    }
-
-    fn scheduler(&self, id: SchedulerId, name: &str) -> SchedulerStatus {
-        let schedule = self.engine.schedule();
-        let totals = schedule.totals_of(id);
-        SchedulerStatus {
-            name: name.to_owned(),
-            paused: schedule.is_paused(id),
-            tasks: counts(schedule.counts_of(id)),
-            scheduled: totals.scheduled,
-            done: totals.done,
-            failed: totals.failed,
-            cancelled: totals.cancelled,
-            stopped: totals.stopped,
-            retried: totals.retried,
         }
     }
 
@@ -351,9 +324,10 @@ impl Loop {
         (here + waiting, oldest.map(|it| it.elapsed()).unwrap_or_default())
     }
 
-    fn tasks(&self, which: &Which) -> Result<Reply, Refused> {
-        let scheduler = which.scheduler.as_ref().map(|it| self.scheduler_named(it)).transpose()?;
-        let path = which.path.as_ref().map(bytes).transpose()?;
+    fn tasks(&self, which: &OfTasks) -> Result<Reply, Refused> {
+        let scheduler =
+            which.about.scheduler.as_ref().map(|it| self.scheduler_named(it)).transpose()?;
+        let path = which.about.path.as_ref().map(bytes).transpose()?;
         let fits = |it: &TaskView| {
             scheduler.is_none_or(|id| it.scheduler == Some(id))
                 && which.state.is_none_or(|state| state == state_of(it.state))
@@ -361,7 +335,7 @@ impl Loop {
         };
         let now = self.now();
         let plan = self.engine.plan();
-        let limit = which.limit.unwrap_or(TASKS.0).min(TASKS.1);
+        let limit = which.about.limit.unwrap_or(TASKS.0).min(TASKS.1);
         let (mut tasks, mut of) = (Vec::new(), 0);
         for it in self.engine.schedule().tasks().filter(fits) {
             of += 1;
@@ -373,18 +347,18 @@ impl Loop {
         Ok(Reply::Tasks(Tasks { tasks, of }))
     }
 
-    fn history(&self, which: &Which) -> Result<Reply, Refused> {
-        let path = which.path.as_ref().map(bytes).transpose()?;
+    fn history(&self, which: &OfHistory) -> Result<Reply, Refused> {
+        let path = which.about.path.as_ref().map(bytes).transpose()?;
         let (now, wall) = (self.now(), wall());
         let at = |it: &Finished| wall - now.since(it.at).as_secs_f64();
         let fits = |it: &&Finished| {
-            which.scheduler.as_ref().is_none_or(|name| **name == *it.scheduler)
+            which.about.scheduler.as_ref().is_none_or(|name| **name == *it.scheduler)
                 && (!which.failed || it.outcome.how() == task::How::Failed)
                 && which.since.is_none_or(|since| at(it) >= since)
                 && path.as_ref().is_none_or(|path| below(&it.event.pathname, path).is_some())
         };
         let all: Vec<&Finished> = self.engine.schedule().history().iter().filter(fits).collect();
-        let limit = which.limit.unwrap_or(TASKS.0).min(TASKS.1);
+        let limit = which.about.limit.unwrap_or(TASKS.0).min(TASKS.1);
         let last = &all[all.len().saturating_sub(limit)..];
         Ok(Reply::History(History { tasks: last.iter().map(|it| ended(it, at(it))).collect() }))
     }
@@ -468,7 +442,7 @@ impl Loop {
                 .hint("`pyinotifyd --list` lists them")
         })?;
         let explanation = explain(self.engine.plan(), &bytes(path)?, is_dir, event);
-        Ok(Reply::Text(Text { text: cli::explain::shown(&explanation, json) }))
+        Ok(Reply::Text(Text { text: explained::shown(&explanation, json) }))
     }
 
     fn task_named(&self, id: &str) -> Result<TaskView, Refused> {
@@ -525,6 +499,29 @@ fn one<T>(
 
 fn wall() -> f64 {
     Duration::from_nanos(u64::try_from(time::now()).unwrap_or(0)).as_secs_f64()
+}
+
+fn watch_status(it: &OfWatch) -> WatchStatus {
+    WatchStatus {
+        paths: it.paths.iter().map(|it| Shown::new(it)).collect(),
+        directories: it.directories,
+        events: it.events.total(),
+    }
+}
+
+fn scheduler_status(it: &OfScheduler) -> SchedulerStatus {
+    let totals = &it.totals;
+    SchedulerStatus {
+        name: it.name.to_string(),
+        paused: it.is_paused,
+        tasks: counts(it.counts),
+        scheduled: totals.scheduled,
+        done: totals.done,
+        failed: totals.failed,
+        cancelled: totals.cancelled,
+        stopped: totals.stopped,
+        retried: totals.retried,
+    }
 }
 
 fn counts(counts: pyinotifyd_core::schedule::Counts) -> Counts {

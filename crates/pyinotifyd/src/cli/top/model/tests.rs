@@ -111,7 +111,7 @@ fn no_more_is_asked_for_than_is_seen_and_a_margin() {
     let effects = world.effects();
     let [Effect::Ask(Question::Look(requests))] = &effects[..] else { panic!() };
     let Request::Tasks(which) = &requests[1] else { panic!() };
-    assert_eq!(which.limit, Some(3 + 48));
+    assert_eq!(which.about.limit, Some(3 + 48));
 }
 
 #[test]
@@ -203,8 +203,12 @@ fn a_filter_is_a_path_that_the_daemon_is_asked_about() {
     let effects = world.effects();
     let [Effect::Ask(Question::Look(requests))] = &effects[..] else { panic!("{effects:?}") };
     for request in &requests[1..] {
-        let (Request::Tasks(which) | Request::History(which)) = request else { panic!() };
-        assert_eq!(which.path, Some(Shown::new(b"/home/me/a")));
+        let (Request::Tasks(OfTasks { about, .. }) | Request::History(OfHistory { about, .. })) =
+            request
+        else {
+            panic!()
+        };
+        assert_eq!(about.path, Some(Shown::new(b"/home/me/a")));
     }
     for nothing in ["", "/"] {
         world.press("/");
