@@ -31,7 +31,7 @@ use crate::{
         settings::Loopback,
     },
     env,
-    errors::{Exit, Fatal, words},
+    errors::{Exit, Fatal, shown_path, words},
     host::{self, start::Options},
     json::Value,
     log,
@@ -153,7 +153,8 @@ fn prepare() -> Result<(), Fatal> {
 }
 
 fn start_log(settings: log::LogSettings) -> Result<log::Guard, Fatal> {
-    log::init(settings).map_err(|error| Fatal::text(format!("cannot start the log: {error}")))
+    log::init(settings)
+        .map_err(|error| Fatal::text(format!("cannot start the log: {}", words(&error))))
 }
 
 /// Only after the log has started: that there is no way to the manager is said there.
@@ -198,7 +199,7 @@ impl Source for Configuration {
         tell(&loaded.warnings);
         let needs_restart = self.at_start.changed(&later);
         if !needs_restart.is_empty() {
-            let path = self.file.path.display();
+            let path = shown_path(&self.file.path);
             ::log::warn!("{path}: {}", runtime::needs_restart(&needs_restart));
         }
         Some(Fresh { plan: Arc::new(loaded.plan), log, metrics, host, needs_restart })
@@ -228,7 +229,7 @@ impl Configuration {
     }
 
     fn tell_refused(&self) {
-        let path = self.file.path.display();
+        let path = shown_path(&self.file.path);
         ::log::error!("{path}: not reloaded, what was in force stays so");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     config::diagnostic::render_all,
     control::words::{Request, Shown},
     env,
-    errors::{Exit, Fatal, words},
+    errors::{Exit, Fatal, shown_path, words},
     explained,
     host::start::Options,
 };
@@ -42,7 +42,7 @@ pub(crate) fn run(command: &Explain) -> Result<Exit, Fatal> {
         Err(mistakes) => {
             let no_color = std::env::var_os(env::NO_COLOR);
             let colour = terminal::colours(io::stderr().is_terminal(), no_color.as_deref());
-            let said = render_all(&mistakes, &file.path.display().to_string(), colour);
+            let said = render_all(&mistakes, &shown_path(&file.path).to_string(), colour);
             // Nobody is left to tell when this fails.
             let _ = writeln!(io::stderr(), "{said}");
             return Ok(Exit::Failure);

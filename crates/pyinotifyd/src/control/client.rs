@@ -2,18 +2,18 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
-    os::unix::{ffi::OsStrExt, net::UnixStream},
+    os::unix::net::UnixStream,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use pyinotifyd_core::{path::shown, time::Human};
+use pyinotifyd_core::time::Human;
 use pyinotifyd_sys::socket;
 
 use super::words::{Reply, Request};
 use crate::{
-    errors::{Exit, Fatal, words},
+    errors::{Exit, Fatal, shown_path, words},
     json,
 };
 
@@ -36,7 +36,7 @@ impl Client {
     /// None does (exit status 69), or we may not (1).
     pub(crate) fn connect(path: &Path) -> Result<Self, Fatal> {
         let stream = stream(path).map_err(|error| {
-            let at = shown(path.as_os_str().as_bytes());
+            let at = shown_path(path);
             let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {}", words(&error)));
             match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => fatal

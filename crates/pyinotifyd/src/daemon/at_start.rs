@@ -18,7 +18,7 @@ use crate::{
         settings::ControlSocket,
     },
     control::Places,
-    errors::{Fatal, words},
+    errors::{Fatal, shown_path, words},
 };
 
 /// What only a start puts in force, as the command line and the configuration have it.
@@ -73,10 +73,8 @@ impl AtStart {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Fatal> {
-    std::path::absolute(path).map_err(|error| {
-        let at = shown(path.as_os_str().as_bytes());
-        Fatal::text(format!("cannot use {at}: {}", words(&error)))
-    })
+    std::path::absolute(path)
+        .map_err(|error| Fatal::text(format!("cannot use {}: {}", shown_path(path), words(&error))))
 }
 
 #[cfg(test)]

@@ -33,8 +33,7 @@ use crate::{
             StoreStatus, TASKS, Task, Tasks, Text, WatchStatus,
         },
     },
-    errors::words as error_words,
-    explained,
+    errors, explained,
     metrics::snapshot::{OfScheduler, OfWatch},
 };
 
@@ -83,7 +82,7 @@ impl Asking {
     pub(super) fn new(socket: Option<&Path>, config: Option<PathBuf>) -> Self {
         let server = socket.and_then(|path| {
             let failed = |error: &std::io::Error| {
-                let at = path.display();
+                let at = errors::shown_path(path);
                 match error.kind() {
                     std::io::ErrorKind::AddrInUse => ::log::warn!(
                         "the control socket {at} is another daemon's: this one cannot be asked"
@@ -91,7 +90,7 @@ impl Asking {
                     _ => ::log::warn!(
                         "this daemon cannot be asked: the control socket {at} cannot be made: \
                          {}",
-                        error_words(error)
+                        errors::words(error)
                     ),
                 }
             };

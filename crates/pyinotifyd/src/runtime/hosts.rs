@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::{Fresh, Loop, Source};
 use crate::{
     action::hosted::{self, Gone, task_id},
+    errors::words,
     host::{
         live::{Heard, HostId},
         start,
@@ -183,7 +184,7 @@ impl Loop {
         if let Some(host) = fresh.host {
             let description = host.description.clone();
             if let Err(error) = self.actions.hosted.attach(host) {
-                ::log::error!("cannot speak with Python: {error}");
+                ::log::error!("cannot speak with Python: {}", words(&error));
                 return self.restart();
             }
             self.description = Some(description);

@@ -15,6 +15,7 @@ use crate::{
         server::Answer,
         words::{Reply, Text},
     },
+    errors::words,
     host::live::Live,
     log,
     metrics::{
@@ -60,7 +61,10 @@ impl Measuring {
                 ::log::info!("the metrics are at http://{}/metrics", server.address());
                 self.server = Some(server);
             }
-            Err(error) => ::log::warn!("the metrics cannot be served at {address}: {error}"),
+            Err(error) => {
+                let error = words(&error);
+                ::log::warn!("the metrics cannot be served at {address}: {error}");
+            }
         }
     }
 
