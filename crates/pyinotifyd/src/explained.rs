@@ -13,9 +13,11 @@ use pyinotifyd_core::{
 };
 use serde_json::{Value, json};
 
+use crate::json;
+
 /// An explanation for people or for programs.
 pub(crate) fn shown(explanation: &Explanation, json: bool) -> String {
-    if json { format!("{}\n", object(explanation)) } else { explanation.to_string() }
+    if json { json::tame(&object(explanation).to_string()) } else { explanation.to_string() }
 }
 
 /// The explanation for programs. Paths and arguments are text; where they are not UTF-8, the

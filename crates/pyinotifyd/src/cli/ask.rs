@@ -20,6 +20,7 @@ use crate::{
         words::{self, OfHistory, OfTasks, Refused, Reply, Request, Shown, State},
     },
     errors::{Exit, Fatal},
+    json,
 };
 
 /// A question to the running daemon.
@@ -270,14 +271,15 @@ pub(crate) fn run(ask: &Ask) -> Result<Exit, Fatal> {
     Ok(exit)
 }
 
-/// Asks for a text, and prints it.
+/// Asks for a text, or with `json` for a line of JSON, and prints it.
 ///
 /// # Errors
 ///
 /// As for [`run`], and what is refused is one.
-pub(super) fn text(socket: Option<&Path>, request: &Request) -> Result<Exit, Fatal> {
+pub(super) fn text(socket: Option<&Path>, request: &Request, json: bool) -> Result<Exit, Fatal> {
     match connect(socket)?.get(request, Some(PATIENCE))?.0 {
-        Reply::Text(it) => terminal::print(&it.text),
+        Reply::Text(it) if json => terminal::print(&json::tame(&it.text)),
+        Reply::Text(it) => terminal::print(&show::text(&it.text)),
         Reply::Refused(refused) => Err(fatal(refused)),
         other => Err(Fatal::text(format!("the daemon has answered something else: {other:?}"))),
     }

@@ -32,7 +32,7 @@ pub(crate) fn run(command: &Explain) -> Result<Exit, Fatal> {
         let (path, is_dir) = look(&command.path)?;
         let (path, event) = (Shown::new(&path), command.on.to_string());
         let request = Request::Explain { path, event, is_dir, json: command.json };
-        return ask::text(command.socket.as_deref(), &request);
+        return ask::text(command.socket.as_deref(), &request, command.json);
     }
     let file = config_file::choose(command.config.as_deref(), Path::exists)
         .map_err(|none| none.fatal("write one of them, or name another with --config"))?;
