@@ -73,7 +73,7 @@ impl Service {
             way(&it)
                 .inspect_err(|error| {
                     let name = shown(it.as_bytes());
-                    ::log::warn!("cannot tell the service manager at {name}: {}", words(&error));
+                    ::log::warn!("cannot tell the service manager at {name}: {}", words(error));
                 })
                 .ok()
         });

@@ -181,7 +181,7 @@ impl Places {
     ) -> io::Result<T> {
         tokio::select! {
             biased;
-            done = timeout(patience, step) => done.map_err(io::Error::from).flatten(),
+            done = timeout(patience, step) => done.unwrap_or_else(|late| Err(late.into())),
             () = self.wanted.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
@@ -248,7 +248,7 @@ async fn serve(
 
 /// Reads a request, without its body.
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Request> {
-    let mut head = [0; LONGEST];
+    let mut head = vec![0; LONGEST];
     let mut len = 0;
     loop {
         // It is understood before there is no more room.

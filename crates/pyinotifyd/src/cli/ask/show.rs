@@ -39,7 +39,11 @@ pub(super) fn reply(reply: &Reply) -> String {
 
 /// A text of several lines.
 pub(super) fn text(text: &str) -> String {
-    text.lines().map(|it| format!("{}\n", OneLine(it))).collect()
+    let mut shown = String::with_capacity(text.len() + 1);
+    for line in text.lines() {
+        writeln!(shown, "{}", OneLine(line)).expect("a String takes all");
+    }
+    shown
 }
 
 fn status(it: &Status) -> String {
