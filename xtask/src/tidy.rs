@@ -89,6 +89,11 @@ fn check_source(file: &Path, text: &str, breaches: &mut Vec<Breach>) {
         if line.contains(".unwrap()") && !in_tests && file.starts_with("crates") {
             breach(number, "`.unwrap()` outside of tests: say with `expect` why it holds".into());
         }
+        if line.contains(".display()") && !in_tests && file.starts_with("crates") {
+            let what = "`.display()` outside of tests: a name may be made to harm a terminal, and \
+                `path::shown` escapes it";
+            breach(number, what.into());
+        }
         // Some things tell nobody when they happen: the end of a process that is not one's child.
         let polls = || number > 1 && lines[number - 2].trim_start().starts_with("// Polls: ");
         if in_tests && word("sleep") && line.contains("sleep(") && !polls() {
@@ -170,6 +175,8 @@ mod tests {
         assert_eq!(found(file, "fn f() {\n    x.unwrap();\n}"), [2]);
         assert_eq!(found(file, "fn f() {\n    todo!()\n}"), [2]);
         assert_eq!(found(file, "unsafe { x() }"), [1]);
+        assert_eq!(found(file, "format!(\"{}\", path.display())"), [1]);
+        assert_eq!(found("xtask/src/x.rs", "path.display()"), [0; 0]);
         assert_eq!(found("crates/sys/src/x.rs", "unsafe { x() }"), [0; 0]);
         let tests = "#[cfg(test)]\nmod tests {\n    fn f() { x.unwrap(); thread::sleep(y) }\n}";
         assert_eq!(found(file, tests), [3]);

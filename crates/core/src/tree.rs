@@ -377,6 +377,9 @@ enum Why {
     Arrived(Arrival),
     /// Whether the node that stands there is there.
     Confirm(Otherwise),
+    /// As for [`Otherwise::Told`], after a mount or an unmount there or above: the directories that
+    /// came into it while something else was seen at its place were sought in vain.
+    Mounted,
     /// Ask the kernel for what the node needs now.
     Refresh,
     /// Records were lost: read it anew.
@@ -620,10 +623,12 @@ impl Tree {
         for name in path::names(at) {
             match self.nodes.child(node, name) {
                 Some(child) => node = child,
-                None => return,
+                // What stood there may have been deleted behind its other place: of that, nothing
+                // is told here.
+                None => return self.seek(Some(node), name, true, Arrival::Later),
             }
         }
-        self.confirm(node, Otherwise::Told);
+        self.push_todo(node, Why::Mounted);
     }
 
     /// Takes in what the Watches cover now. A Watch with the same paths as before keeps what is

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod support {
+    pub(crate) mod change;
     pub(crate) mod choice;
     pub(crate) mod kernel;
     pub(crate) mod notation;
@@ -29,6 +30,7 @@ use pyinotifyd_core::{
 };
 
 use self::support::{
+    change::{Change, daily_change, exchange, name},
     choice::{PlanChoice, SURE, WAYS, any_choice, cases, plan, trace},
     kernel::{Ino, Kernel},
     world::World,
@@ -36,15 +38,7 @@ use self::support::{
 
 #[derive(Clone, Debug)]
 enum Op {
-    Mkdir(usize, u8),
-    /// Opens a file to write to it.
-    Write(usize, u8),
-    Close(usize, u8),
-    /// Both at once.
-    Save(usize, u8),
-    Remove(usize, u8),
-    Rename(usize, u8, usize, u8),
-    Exchange(usize, u8, usize, u8),
+    Change(Change),
     /// `/r` itself comes and goes.
     Root(u8),
     Walk(usize),
@@ -196,26 +190,10 @@ impl Story {
     }
 
     fn op(&mut self, op: &Op) {
-        let name = |n: u8| ["a", "b", "c", "d"][usize::from(n) % 4];
         let kernel = &mut self.world.kernel;
         trace!("op {op:?} {:?}", kernel.all());
         match op.clone() {
-            Op::Mkdir(d, n) => {
-                kernel.create(kernel.nth_dir(d), name(n), true);
-            }
-            Op::Write(d, n) => kernel.open_to_write(kernel.nth_dir(d), name(n)),
-            Op::Close(d, n) => self.close(d, name(n)),
-            Op::Save(d, n) => {
-                kernel.open_to_write(kernel.nth_dir(d), name(n));
-                self.close(d, name(n));
-            }
-            Op::Remove(d, n) => kernel.remove(kernel.nth_dir(d), name(n)),
-            Op::Rename(d, n, e, m) => {
-                kernel.rename(kernel.nth_dir(d), name(n), kernel.nth_dir(e), name(m));
-            }
-            Op::Exchange(d, n, e, m) => {
-                kernel.exchange(kernel.nth_dir(d), name(n), kernel.nth_dir(e), name(m));
-            }
+            Op::Change(change) => self.change(&change),
             Op::Root(0) => {
                 kernel.create(0, "r", true);
             }
@@ -264,6 +242,21 @@ impl Story {
         while self.poll() {}
     }
 
+    fn change(&mut self, change: &Change) {
+        match *change {
+            Change::Close(d, n) => self.close(d, name(n)),
+            Change::Save(d, n) => {
+                self.change(&Change::Write(d, n));
+                self.close(d, name(n));
+            }
+            Change::Mkdir(..)
+            | Change::Write(..)
+            | Change::Remove(..)
+            | Change::Rename(..)
+            | Change::Exchange(..) => change.apply(&mut self.world.kernel),
+        }
+    }
+
     fn close(&mut self, d: usize, name: &str) {
         let kernel = &mut self.world.kernel;
         let dir = kernel.nth_dir(d);
@@ -300,14 +293,8 @@ impl Story {
 }
 
 fn daily_op(seconds: usize) -> impl Strategy<Value = Op> {
-    let (d, n) = (0..8usize, 0..4u8);
     prop_oneof![
-        4 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Mkdir(d, n)),
-        2 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Write(d, n)),
-        2 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Close(d, n)),
-        5 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Save(d, n)),
-        2 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Remove(d, n)),
-        4 => (d.clone(), n.clone(), d, n).prop_map(|(d, n, e, m)| Op::Rename(d, n, e, m)),
+        19 => daily_change().prop_map(Op::Change),
         6 => (0..3usize).prop_map(Op::Walk),
         4 => Just(Op::Read),
         3 => Just(Op::Catch),
@@ -318,10 +305,9 @@ fn daily_op(seconds: usize) -> impl Strategy<Value = Op> {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let (d, n) = (0..8usize, 0..4u8);
     prop_oneof![
         30 => daily_op(6),
-        2 => (d.clone(), n.clone(), d, n).prop_map(|(d, n, e, m)| Op::Exchange(d, n, e, m)),
+        2 => exchange().prop_map(Op::Change),
         1 => (0..3u8).prop_map(Op::Root),
         1 => Just(Op::Stop),
     ]
@@ -364,7 +350,7 @@ proptest! {
             match op {
                 // A file that was there before, is written to, and of whose close alone nobody
                 // tells, cannot be found out.
-                Op::Write(d, n) => story.op(&Op::Save(*d, *n)),
+                Op::Change(Change::Write(d, n)) => story.op(&Op::Change(Change::Save(*d, *n))),
                 Op::Reload(_) => (),
                 op => story.op(op),
             }

@@ -15,6 +15,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod support {
+    pub(crate) mod change;
     pub(crate) mod choice;
     pub(crate) mod kernel;
     pub(crate) mod notation;
@@ -42,6 +43,7 @@ use pyinotifyd_core::{
 };
 
 use self::support::{
+    change::{Change, daily_change, exchange, name},
     choice::{PlanChoice, SURE, WAYS, any_choice, cases, plan, trace},
     kernel::{Ino, Kernel},
     store::Row,
@@ -50,15 +52,7 @@ use self::support::{
 
 #[derive(Clone, Debug)]
 enum Op {
-    Mkdir(usize, u8),
-    /// Opens a file to write to it.
-    Write(usize, u8),
-    Close(usize, u8),
-    /// Both at once.
-    Save(usize, u8),
-    Remove(usize, u8),
-    Rename(usize, u8, usize, u8),
-    Exchange(usize, u8, usize, u8),
+    Change(Change),
     Walk(usize),
     Read,
     /// Reads all that is wanted.
@@ -351,31 +345,25 @@ impl Story {
 
     /// What happens whether there is a process or not.
     fn happens(&mut self, op: &Op) -> bool {
-        let name = |n: u8| ["a", "b", "c", "d"][usize::from(n) % 4];
-        let kernel = &mut self.world.kernel;
-        match op.clone() {
-            Op::Mkdir(d, n) => {
-                kernel.create(kernel.nth_dir(d), name(n), true);
-            }
-            Op::Write(d, n) => self.write(d, name(n)),
-            Op::Close(d, n) => self.close(d, name(n)),
-            Op::Save(d, n) => {
+        let Op::Change(change) = op else { return false };
+        match *change {
+            Change::Write(d, n) => self.write(d, name(n)),
+            Change::Close(d, n) => self.close(d, name(n)),
+            Change::Save(d, n) => {
                 self.write(d, name(n));
                 self.close(d, name(n));
             }
-            Op::Remove(d, n) => kernel.remove(kernel.nth_dir(d), name(n)),
-            Op::Rename(d, n, e, m) => {
-                kernel.rename(kernel.nth_dir(d), name(n), kernel.nth_dir(e), name(m));
-            }
             // Of two that change places, the one that came is told of before the one that left: who
             // cancels by the latter has asked for it.
-            Op::Exchange(..) if self.choice.maps & 8 == 8 => (),
-            Op::Exchange(d, n, e, m) => {
+            Change::Exchange(..) if self.choice.maps & 8 == 8 => (),
+            Change::Exchange(..) => {
                 self.ledger.settled.clear();
                 self.exchanged = true;
-                kernel.exchange(kernel.nth_dir(d), name(n), kernel.nth_dir(e), name(m));
+                change.apply(&mut self.world.kernel);
             }
-            _ => return false,
+            Change::Mkdir(..) | Change::Remove(..) | Change::Rename(..) => {
+                change.apply(&mut self.world.kernel);
+            }
         }
         true
     }
@@ -552,19 +540,9 @@ fn files(kernel: &Kernel) -> Vec<(Place, String, Ino)> {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let (d, n) = (0..8usize, 0..4u8);
-    let happens = prop_oneof![
-        4 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Mkdir(d, n)),
-        3 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Write(d, n)),
-        3 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Close(d, n)),
-        6 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Save(d, n)),
-        2 => (d.clone(), n.clone()).prop_map(|(d, n)| Op::Remove(d, n)),
-        4 => (d.clone(), n.clone(), d.clone(), n.clone())
-            .prop_map(|(d, n, e, m)| Op::Rename(d, n, e, m)),
-        1 => (d.clone(), n.clone(), d, n).prop_map(|(d, n, e, m)| Op::Exchange(d, n, e, m)),
-    ];
     prop_oneof![
-        24 => happens,
+        23 => daily_change().prop_map(Op::Change),
+        1 => exchange().prop_map(Op::Change),
         5 => (0..3usize).prop_map(Op::Walk),
         4 => Just(Op::Read),
         3 => Just(Op::Drain),
@@ -592,15 +570,15 @@ fn what_takes_the_place_of_what_has_moved_away_is_not_taken_for_it() {
     let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
     let mut story = Story::new(2, &choice);
     let ops = [
-        Op::Mkdir(1, 0),
-        Op::Save(2, 0),
+        Op::Change(Change::Mkdir(1, 0)),
+        Op::Change(Change::Save(2, 0)),
         Op::Catch,
-        Op::Mkdir(7, 1),
-        Op::Mkdir(1, 0),
-        Op::Rename(1, 0, 1, 1),
-        Op::Mkdir(1, 0),
+        Op::Change(Change::Mkdir(7, 1)),
+        Op::Change(Change::Mkdir(1, 0)),
+        Op::Change(Change::Rename(1, 0, 1, 1)),
+        Op::Change(Change::Mkdir(1, 0)),
         Op::Crash,
-        Op::Save(2, 0),
+        Op::Change(Change::Save(2, 0)),
     ];
     for op in &ops {
         story.op(op);
@@ -612,7 +590,13 @@ fn what_takes_the_place_of_what_has_moved_away_is_not_taken_for_it() {
 fn looking() -> Story {
     let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
     let mut story = Story::new(10_000, &choice);
-    for op in [Op::Mkdir(1, 0), Op::Catch, Op::Save(2, 0), Op::CatchAll, Op::Crash] {
+    for op in [
+        Op::Change(Change::Mkdir(1, 0)),
+        Op::Catch,
+        Op::Change(Change::Save(2, 0)),
+        Op::CatchAll,
+        Op::Crash,
+    ] {
         story.op(&op);
     }
     story.op(&Op::Start(None));
@@ -629,7 +613,7 @@ fn looking() -> Story {
 #[test]
 fn what_has_moved_while_it_was_looked_for_is_not_taken_to_be_gone() {
     let mut story = looking();
-    for op in [Op::Rename(1, 0, 1, 1), Op::Look] {
+    for op in [Op::Change(Change::Rename(1, 0, 1, 1)), Op::Look] {
         story.op(&op);
     }
     story.ends_well();
@@ -640,7 +624,13 @@ fn what_has_moved_while_it_was_looked_for_is_not_taken_to_be_gone() {
 fn a_file_that_is_written_to_again_is_not_known_before_it_is_closed() {
     let choice = PlanChoice { sure: (0, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
     let mut story = Story::new(10_000, &choice);
-    for op in [Op::Save(1, 3), Op::Catch, Op::Write(1, 3), Op::CatchAll, Op::Close(1, 3)] {
+    for op in [
+        Op::Change(Change::Save(1, 3)),
+        Op::Catch,
+        Op::Change(Change::Write(1, 3)),
+        Op::CatchAll,
+        Op::Change(Change::Close(1, 3)),
+    ] {
         story.op(&op);
     }
     story.op(&Op::Crash);
@@ -653,10 +643,16 @@ fn a_file_that_is_written_to_again_is_not_known_before_it_is_closed() {
 fn what_has_left_and_come_back_is_not_known() {
     let choice = PlanChoice { sure: (1, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 8 };
     let mut story = Story::new(10_000, &choice);
-    for op in [Op::Save(1, 2), Op::Mkdir(1, 0), Op::CatchAll, Op::Rename(1, 2, 0, 2), Op::Catch] {
+    for op in [
+        Op::Change(Change::Save(1, 2)),
+        Op::Change(Change::Mkdir(1, 0)),
+        Op::CatchAll,
+        Op::Change(Change::Rename(1, 2, 0, 2)),
+        Op::Catch,
+    ] {
         story.op(&op);
     }
-    for op in [Op::Rename(3, 2, 7, 2), Op::Crash] {
+    for op in [Op::Change(Change::Rename(3, 2, 7, 2)), Op::Crash] {
         story.op(&op);
     }
     assert!(story.world.kernel.resolve(b"/r/c").is_some(), "it has come back");
@@ -668,8 +664,8 @@ fn what_has_left_and_come_back_is_not_known() {
 fn an_answer_that_comes_before_the_record_of_an_overflow_ends_no_search() {
     let mut story = looking();
     let limit = mem::replace(&mut story.world.kernel.limit, 1);
-    story.op(&Op::Mkdir(1, 1));
-    story.op(&Op::Save(2, 1));
+    story.op(&Op::Change(Change::Mkdir(1, 1)));
+    story.op(&Op::Change(Change::Save(2, 1)));
     story.world.kernel.limit = limit;
     assert!(story.world.kernel.queue.iter().any(|it| it.wd == Wd::NONE));
     for op in [Op::Foresee, Op::Look] {
@@ -683,7 +679,9 @@ fn an_answer_that_comes_before_the_record_of_an_overflow_ends_no_search() {
 fn what_is_looked_at_when_records_are_lost_is_not_known() {
     let choice = PlanChoice { sure: (0, 0, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
     let mut story = Story::new(10_000, &choice);
-    for op in [Op::Mkdir(1, 0), Op::CatchAll, Op::Save(2, 1), Op::Catch] {
+    for op in
+        [Op::Change(Change::Mkdir(1, 0)), Op::CatchAll, Op::Change(Change::Save(2, 1)), Op::Catch]
+    {
         story.op(&op);
     }
     while !story.world.runs.is_empty() {
@@ -691,8 +689,8 @@ fn what_is_looked_at_when_records_are_lost_is_not_known() {
     }
     story.op(&Op::Catch);
     let limit = mem::replace(&mut story.world.kernel.limit, 1);
-    story.op(&Op::Save(1, 3));
-    story.op(&Op::Save(2, 1));
+    story.op(&Op::Change(Change::Save(1, 3)));
+    story.op(&Op::Change(Change::Save(2, 1)));
     story.world.kernel.limit = limit;
     for op in [Op::Round, Op::Drain, Op::Commit, Op::Crash] {
         story.op(&op);
@@ -741,7 +739,7 @@ proptest! {
             match op {
                 // A file that was there before, is written to, and of whose close alone nobody
                 // tells, cannot be found out.
-                Op::Write(d, n) => story.op(&Op::Save(*d, *n)),
+                Op::Change(Change::Write(d, n)) => story.op(&Op::Change(Change::Save(*d, *n))),
                 Op::Reload(_) => (),
                 op => story.op(op),
             }

@@ -42,7 +42,7 @@ use self::{
     python::Described,
     settings::Settings,
 };
-use crate::{json::Value, log::Governed};
+use crate::{errors::shown_path, json::Value, log::Governed};
 
 /// The most that is said about one file: nobody reads more, and each costs a walk through the file
 /// when it is shown.
@@ -63,7 +63,7 @@ pub(crate) struct Loaded {
 ///
 /// On failure everything that is wrong, warnings too, sorted by place; at least one is an error.
 pub(crate) fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
-    let name = path.display().to_string();
+    let name = shown_path(path).to_string();
     let (bytes, mut diagnostics) = match permissions::read_checked(path) {
         Ok((bytes, ownership)) => (bytes, check_permissions(&ownership, environment.uid)),
         Err(message) => {
@@ -140,7 +140,7 @@ impl PythonFile {
     ///
     /// It cannot be read.
     pub(crate) fn open(path: &Path, environment: &Environment) -> Result<Self, Vec<Diagnostic>> {
-        let name = path.display().to_string();
+        let name = shown_path(path).to_string();
         match permissions::read_checked(path) {
             Ok((bytes, ownership)) => {
                 let source = Arc::new(Source { name, text: String::from_utf8(bytes).ok() });

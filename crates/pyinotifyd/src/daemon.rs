@@ -1,22 +1,23 @@
 //! The daemon, and the two commands that are a daemon without a configuration: what they watch,
 //! what they log, and the loop that they all share.
 
+mod at_start;
+
 use std::{
     io::{self, IsTerminal},
     num::NonZeroUsize,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use pyinotifyd_core::{
     event::Event,
-    path,
     plan::{Level, Plan},
 };
 use pyinotifyd_sys::{limits, process};
 
+use self::at_start::AtStart;
 use crate::{
     cli::{
         self, adhoc,
@@ -27,10 +28,10 @@ use crate::{
     config::{
         Loaded,
         diagnostic::{Diagnostic, Severity},
-        settings::{ControlSocket, Loopback},
+        settings::Loopback,
     },
-    control, env,
-    errors::{Exit, Fatal, words},
+    env,
+    errors::{Exit, Fatal, shown_path, words},
     host::{self, start::Options},
     json::Value,
     log::{self, Below},
@@ -42,68 +43,37 @@ use crate::{
 pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     let file = config_file::choose(options.config.as_deref(), Path::exists)
         .map_err(|none| none.fatal("write one of them, or name another with --config"))?;
-    let (debug, dry_run) = (options.debug, options.dry_run);
-    let start = Options::new(options.python.clone(), debug);
-    let metrics_listen = options.metrics_listen;
-    let configuration = Configuration { file, options: start, debug, dry_run, metrics_listen };
+    let start = Options::new(options.python.clone(), options.debug);
     // The host of a config.py inherits it, too.
     prepare()?;
-    let (file, start) = (&configuration.file, &configuration.options);
-    let Read { loaded, host } = match check::read(file, start) {
+    let Read { loaded, host } = match check::read(&file, &start) {
         Ok(read) => read,
-        Err(diagnostics) => return Ok(check::refuse(&diagnostics, file)),
+        Err(diagnostics) => return Ok(check::refuse(&diagnostics, &file)),
     };
-    let _log = start_log(log_settings(&loaded, debug), Below::Progress)?;
+    let _log = start_log(log_settings(&loaded, options.debug), Below::Progress)?;
     tell(&loaded.warnings);
-    let state_dir = state_dir(options, &loaded)?;
-    let config = configuration.file.path.clone();
-    let control = control(options, &loaded.settings.control_socket)?;
-    let metrics = configuration.metrics(&loaded);
+    let at_start = AtStart::new(options, &loaded)?;
+    let AtStart { state_dir, control_socket } = at_start.clone();
+    let config = file.path.clone();
+    let metrics = metrics(options, &loaded);
+    let configuration = Configuration { file, start, options: options.clone(), at_start };
     runtime::run(Setup {
         plan: Arc::new(loaded.plan),
-        dry_run,
+        dry_run: options.dry_run,
         listener: None,
         host,
         source: Some(Arc::new(configuration)),
         state_dir,
         service: service(),
-        control,
+        control: control_socket,
         config: Some(config),
         metrics,
     })
 }
 
-/// Where the daemon can be asked.
-fn control(options: &cli::Run, configured: &ControlSocket) -> Result<Option<PathBuf>, Fatal> {
-    if let Some(socket) = &options.socket {
-        let failed = |error| Fatal::text(format!("cannot use {}: {error}", socket.display()));
-        return std::path::absolute(socket).map(Some).map_err(failed);
-    }
-    Ok(match configured {
-        // What is only tried must not be taken for the real one.
-        ControlSocket::Usual if options.dry_run => None,
-        ControlSocket::Usual => control::Places::new().of_daemon(),
-        ControlSocket::Off => None,
-        ControlSocket::At(path) => Some(path.clone()),
-    })
-}
-
-/// Where state is kept, if it is kept: writing to it must not make events.
-fn state_dir(options: &cli::Run, loaded: &Loaded) -> Result<Option<PathBuf>, Fatal> {
-    let Some(dir) = options.state_dir.as_ref().or(loaded.settings.state_dir.as_ref()) else {
-        return Ok(None);
-    };
-    let dir = std::path::absolute(dir)
-        .map_err(|error| Fatal::text(format!("cannot use {}: {}", dir.display(), words(&error))))?;
-    let mut paths = loaded.plan.watches.iter().flat_map(|it| &it.paths);
-    match paths.find(|it| path::below(dir.as_os_str().as_bytes(), &it.source).is_some()) {
-        None => Ok(Some(dir)),
-        Some(it) => {
-            let watched = path::shown(&it.source);
-            let error = format!("the state directory is inside the watched {watched}");
-            Err(Fatal::text(error).hint("keep it elsewhere, such as in /var/lib/pyinotifyd"))
-        }
-    }
+/// Where metrics are served. What is only tried must not be taken for the real one.
+fn metrics(options: &cli::Run, loaded: &Loaded) -> Option<Loopback> {
+    options.metrics_listen.or(loaded.settings.metrics_listen.filter(|_| !options.dry_run))
 }
 
 /// `pyinotifyd watch`.
@@ -188,7 +158,7 @@ fn prepare() -> Result<(), Fatal> {
 
 fn start_log(settings: log::LogSettings, below: Below) -> Result<log::Guard, Fatal> {
     log::init(settings, below)
-        .map_err(|error| Fatal::text(format!("cannot start the log: {error}")))
+        .map_err(|error| Fatal::text(format!("cannot start the log: {}", words(&error))))
 }
 
 /// Only after the log has started: that there is no way to the manager is said there.
@@ -199,26 +169,44 @@ fn service() -> Service {
     Service::new(std::env::var_os(env::NOTIFY_SOCKET), watchdog)
 }
 
-/// Where the configuration comes from, and comes from again.
+/// Where the configuration has come from, and comes from again.
 struct Configuration {
     file: ConfigFile,
-    options: Options,
-    debug: bool,
-    dry_run: bool,
-    /// As the command line has it.
-    metrics_listen: Option<Loopback>,
+    /// How a host is started.
+    start: Options,
+    /// What the command line says.
+    options: cli::Run,
+    /// What stays in force until the end.
+    at_start: AtStart,
 }
 
 impl Source for Configuration {
     fn load(&self) -> Option<Fresh> {
-        let Read { loaded, host } = self.good(check::read(&self.file, &self.options))?;
+        let Read { loaded, host } = self.good(check::read(&self.file, &self.start))?;
         if let Some(host) = &host {
             ::log::debug!("{}", host::start::introduction(host, &self.file.path));
         }
-        let log = log_settings(&loaded, self.debug);
-        let metrics = self.metrics(&loaded);
+        let fits = self.at_start.fits(&loaded.plan);
+        let later = match fits.and_then(|()| AtStart::new(&self.options, &loaded)) {
+            Ok(later) => later,
+            Err(error) => {
+                ::log::error!("{}", error.message);
+                self.tell_refused();
+                if let Some(host) = host {
+                    host.dismiss();
+                }
+                return None;
+            }
+        };
+        let log = log_settings(&loaded, self.options.debug);
+        let metrics = metrics(&self.options, &loaded);
         tell(&loaded.warnings);
-        Some(Fresh { plan: Arc::new(loaded.plan), log, metrics, host })
+        let needs_restart = self.at_start.changed(&later);
+        if !needs_restart.is_empty() {
+            let path = shown_path(&self.file.path);
+            ::log::warn!("{path}: {}", runtime::needs_restart(&needs_restart));
+        }
+        Some(Fresh { plan: Arc::new(loaded.plan), log, metrics, host, needs_restart })
     }
 
     fn describe(&self, description: &Value) -> Option<Arc<Plan>> {
@@ -232,23 +220,21 @@ impl Source for Configuration {
 }
 
 impl Configuration {
-    /// Where metrics are served. What is only tried must not be taken for the real one.
-    fn metrics(&self, loaded: &Loaded) -> Option<Loopback> {
-        let configured = loaded.settings.metrics_listen.filter(|_| !self.dry_run);
-        self.metrics_listen.or(configured)
-    }
-
     /// What is not good changes nothing, and is told.
     fn good<T>(&self, read: Result<T, Vec<Diagnostic>>) -> Option<T> {
         match read {
             Ok(read) => Some(read),
             Err(diagnostics) => {
                 tell(&diagnostics);
-                let path = self.file.path.display();
-                ::log::error!("{path}: not reloaded, what was in force stays so");
+                self.tell_refused();
                 None
             }
         }
+    }
+
+    fn tell_refused(&self) {
+        let path = shown_path(&self.file.path);
+        ::log::error!("{path}: not reloaded, what was in force stays so");
     }
 }
 

@@ -1,8 +1,8 @@
 //! What ends the program: the exit statuses, and how the last error is shown.
 
-use std::{fmt, io};
+use std::{fmt, io, os::unix::ffi::OsStrExt, path::Path};
 
-use pyinotifyd_core::path::OneLine;
+use pyinotifyd_core::path::{OneLine, Shown, shown};
 
 /// The exit statuses. All of them are promises to scripts and units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub(crate) fn words(error: &io::Error) -> String {
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// A path as part of a sentence.
+pub(crate) fn shown_path(path: &Path) -> Shown<'_> {
+    shown(path.as_os_str().as_bytes())
 }
 
 /// An error that ends the program.
@@ -105,6 +110,11 @@ mod tests {
     #[test]
     fn an_error_of_the_system_reads_as_the_end_of_a_sentence() {
         assert_eq!(words(&io::Error::from_raw_os_error(2)), "no such file or directory");
+    }
+
+    #[test]
+    fn a_path_cannot_do_anything_to_a_terminal() {
+        assert_eq!(shown_path(Path::new("/a\u{1b}[2J\u{9b}\n")).to_string(), r"/a\x1b[2J\u{9b}\n");
     }
 
     #[test]

@@ -54,6 +54,16 @@ pub(crate) fn line(value: &impl Serialize) -> Vec<u8> {
     out
 }
 
+/// A line of JSON that somebody else has written, on one line and safe for terminals.
+pub(crate) fn tame(line: &str) -> String {
+    // Outside of strings they are the only ones, and inside JSON has none of them.
+    let line = line.trim_end().replace(['\t', '\n', '\r'], " ");
+    let mut out = Vec::with_capacity(line.len() + 1);
+    fragment(&mut out, &line).expect("a Vec takes all");
+    out.push(b'\n');
+    String::from_utf8(out).expect("it was text, and only characters are replaced")
+}
+
 /// Escapes what could do something to a terminal.
 struct Tame;
 
@@ -63,18 +73,23 @@ impl Formatter for Tame {
         to: &mut W,
         text: &str,
     ) -> io::Result<()> {
-        let mut rest = text;
-        while let Some(at) = rest.find(|it: char| it.is_control() || is_invisible(it)) {
-            to.write_all(&rest.as_bytes()[..at])?;
-            let mut chars = rest[at..].chars();
-            let Some(char) = chars.next() else { break };
-            for unit in char.encode_utf16(&mut [0; 2]) {
-                write!(to, "\\u{unit:04x}")?;
-            }
-            rest = chars.as_str();
-        }
-        to.write_all(rest.as_bytes())
+        fragment(to, text)
     }
+}
+
+/// Part of a string, with everything escaped that could do something to a terminal.
+fn fragment(to: &mut (impl io::Write + ?Sized), text: &str) -> io::Result<()> {
+    let mut rest = text;
+    while let Some(at) = rest.find(|it: char| it.is_control() || is_invisible(it)) {
+        to.write_all(&rest.as_bytes()[..at])?;
+        let mut chars = rest[at..].chars();
+        let Some(char) = chars.next() else { break };
+        for unit in char.encode_utf16(&mut [0; 2]) {
+            write!(to, "\\u{unit:04x}")?;
+        }
+        rest = chars.as_str();
+    }
+    to.write_all(rest.as_bytes())
 }
 
 /// A JSON string of any bytes, in nothing but ASCII.
@@ -293,6 +308,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_line_of_somebody_else_is_one_line_that_says_the_same() {
+        let text = "\u{9b}2J\u{7f}\u{202e}\u{1b}";
+        let line = serde_json::json!({ "a": text, "b": [1] });
+        let pretty = serde_json::to_string_pretty(&line).unwrap() + "\r\n";
+        let tame = tame(&pretty);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&tame).unwrap(), line);
+        let acts = |it: char| it.is_control() || is_invisible(it);
+        assert!(!tame.strip_suffix('\n').unwrap().contains(acts), "{tame:?}");
+    }
 
     #[test]
     fn any_json_is_read() {

@@ -11,6 +11,7 @@ mod control;
 mod daemon;
 mod env;
 mod errors;
+mod explained;
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;

@@ -50,7 +50,7 @@ use crate::{
     cli::events::Ended,
     config::settings::Loopback,
     control::server::Asked,
-    errors::{Exit, Fatal},
+    errors::{Exit, Fatal, words},
     host::{
         live::{Heard, HostId},
         start::Connected,
@@ -107,6 +107,13 @@ pub(crate) struct Fresh {
     pub(crate) metrics: Option<Loopback>,
     /// Where a config.py lives.
     pub(crate) host: Option<Connected>,
+    /// The keys that have changed and that only a start puts in force.
+    pub(crate) needs_restart: Vec<&'static str>,
+}
+
+/// That some keys have changed which only a start puts in force, as a sentence.
+pub(crate) fn needs_restart(keys: &[&str]) -> String {
+    format!("{} changed: only a restart puts that in force", keys.join(" and "))
 }
 
 /// Somebody who wants to see events.
@@ -123,7 +130,7 @@ pub(crate) fn run(setup: Setup) -> Result<Exit, Fatal> {
         .enable_io()
         .enable_time()
         .build()
-        .map_err(|error| Fatal::text(format!("cannot start: {error}")))?;
+        .map_err(|error| Fatal::text(format!("cannot start: {}", words(&error))))?;
     let done = runtime.block_on(async { Box::pin(Loop::new(setup)?.run()).await });
     // A file action that hangs in its file system must not keep the process.
     runtime.shutdown_background();
@@ -198,15 +205,16 @@ impl Loop {
         let kernel = Kernel::new(wake)?;
         let mut actions = Actions::new(Environment::new(std::env::vars_os()), setup.dry_run, done)
             .map_err(|error| {
-                Fatal::text(format!("cannot start the threads of actions: {error}"))
+                Fatal::text(format!("cannot start the threads of actions: {}", words(&error)))
             })?;
         let description = setup.host.as_ref().map(|it| it.description.clone());
         if let Some(host) = setup.host {
-            let failed = |error| Fatal::text(format!("cannot speak with Python: {error}"));
+            let failed =
+                |error| Fatal::text(format!("cannot speak with Python: {}", words(&error)));
             actions.hosted.attach(host).map_err(failed)?;
         }
         let signals = Signals::new()
-            .map_err(|error| Fatal::text(format!("cannot listen to signals: {error}")))?;
+            .map_err(|error| Fatal::text(format!("cannot listen to signals: {}", words(&error))))?;
         let (start, wall) = (Clock::now(), time::now());
         let (plan, seed) = (setup.plan, seed()?);
         // A dry run must not take what waits for the real one.
@@ -555,7 +563,7 @@ impl Loop {
                 Effect::Say(report) => {
                     self.say(&report);
                     if matches!(report.say, Say::Reloaded { .. }) {
-                        self.in_force();
+                        self.asking.handle_in_force();
                     }
                 }
                 Effect::Tell(event) => {
@@ -610,7 +618,8 @@ impl Signals {
 /// What makes task ids and hashes unlike those of another process.
 fn seed() -> Result<u128, Fatal> {
     let mut bytes = [0; 16];
-    pyinotifyd_sys::random::fill(&mut bytes)
-        .map_err(|error| Fatal::text(format!("cannot get random bytes: getrandom: {error}")))?;
+    pyinotifyd_sys::random::fill(&mut bytes).map_err(|error| {
+        Fatal::text(format!("cannot get random bytes: getrandom: {}", words(&error)))
+    })?;
     Ok(u128::from_ne_bytes(bytes))
 }

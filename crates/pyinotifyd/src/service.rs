@@ -24,6 +24,8 @@ use std::{
 
 use pyinotifyd_core::{path::shown, report::Say};
 
+use crate::errors::words;
+
 /// The service manager, if there is one.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -71,7 +73,7 @@ impl Service {
             way(&it)
                 .inspect_err(|error| {
                     let name = shown(it.as_bytes());
-                    ::log::warn!("cannot tell the service manager at {name}: {error}");
+                    ::log::warn!("cannot tell the service manager at {name}: {}", words(error));
                 })
                 .ok()
         });
@@ -175,8 +177,9 @@ impl Service {
         let Some((socket, address)) = &self.way else { return };
         if let Err(error) = socket.send_to_addr(state.as_bytes(), address) {
             ::log::warn!(
-                "cannot tell the service manager {}: sendto: {error}",
-                shown(state.as_bytes())
+                "cannot tell the service manager {}: sendto: {}",
+                shown(state.as_bytes()),
+                words(&error)
             );
         }
     }

@@ -24,6 +24,8 @@ mod metrics;
 mod names;
 #[path = "daemon/overflow.rs"]
 mod overflow;
+#[path = "support/program.rs"]
+mod program;
 #[path = "daemon/python.rs"]
 mod python;
 #[path = "daemon/ready.rs"]

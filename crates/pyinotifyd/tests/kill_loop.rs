@@ -18,6 +18,8 @@ mod moves;
 
 #[path = "support/known.rs"]
 mod known;
+#[path = "support/logged.rs"]
+mod logged;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +27,7 @@ use std::{
     io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -233,16 +235,7 @@ impl Folder {
     }
 
     fn start(&self) -> Child {
-        let log = fs::OpenOptions::new().append(true).create(true).open(self.path("log")).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
-            .args(["run", "-c"])
-            .arg(self.path("config.toml"))
-            .env("RUNTIME_DIRECTORY", self.path("run"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap()
+        logged::start(self.dir.path())
     }
 
     /// Starts the daemon for a moment: what is there before its first start is no news.

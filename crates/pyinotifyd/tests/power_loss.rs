@@ -16,6 +16,8 @@ mod chance;
 
 #[path = "support/known.rs"]
 mod known;
+#[path = "support/logged.rs"]
+mod logged;
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +25,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -141,16 +143,7 @@ impl World {
     }
 
     fn start(&self) -> Child {
-        let log = File::options().append(true).create(true).open(self.path("log")).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
-            .args(["run", "-c"])
-            .arg(self.path("config.toml"))
-            .env("RUNTIME_DIRECTORY", self.path("run"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap()
+        logged::start(self.dir.path())
     }
 
     /// What is there before the first start is no news.

@@ -10,6 +10,8 @@
 mod files;
 #[path = "recipes/incoming.rs"]
 mod incoming;
+#[path = "support/program.rs"]
+mod program;
 #[path = "recipes/readme.rs"]
 mod readme;
 #[path = "support/starts.rs"]

@@ -57,12 +57,16 @@ impl Tree {
             return None;
         }
         let here = self.here(&todo);
-        if let (Why::Confirm(Otherwise::Told), None) = (todo.why, here) {
+        if let (Why::Confirm(Otherwise::Told) | Why::Mounted, None) = (todo.why, here) {
             // What stood there has gone by its own record; what took its place has not been seen.
             todo.why = Why::Arrived(Arrival::Later);
         }
         let (mut names, mut stamps, mut join) = (Vec::new(), false, Join::No);
         let (spots, look, add) = match (todo.why, here) {
+            (Why::Mounted, Some(node)) => {
+                let spots = self.nodes[node].spots;
+                (spots, self.look(spots, Arrival::Present), true)
+            }
             (Why::Confirm(_), Some(node)) => (self.nodes[node].spots, Look::Nothing, true),
             (Why::Refresh, Some(node)) => (self.nodes[node].spots, Look::Nothing, false),
             (Why::Resync, Some(node)) => {
@@ -79,7 +83,9 @@ impl Tree {
                 stamps = true;
                 (self.nodes[node].spots, Look::Named, true)
             }
-            (Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe, None) => return None,
+            (Why::Confirm(_) | Why::Mounted | Why::Refresh | Why::Resync | Why::Probe, None) => {
+                return None;
+            }
             (Why::Arrived(arrival), _) => {
                 let spots = self.place_spots(&todo, arrival);
                 let mut look = self.look(spots, arrival);
@@ -264,6 +270,12 @@ impl Tree {
                         }
                         self.seek_literals(here, Arrival::Later);
                     }
+                    Why::Mounted => {
+                        self.seek_unknown(here, &found);
+                        for child in self.nodes.children(here).collect::<Vec<_>>() {
+                            self.push_todo(child, Why::Mounted);
+                        }
+                    }
                     Why::Confirm(_) => (),
                 }
             }
@@ -299,7 +311,7 @@ impl Tree {
                             self.confirm(node, Otherwise::Gone);
                         }
                     }
-                    Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe => {
+                    Why::Confirm(_) | Why::Mounted | Why::Refresh | Why::Resync | Why::Probe => {
                         self.todo.push(Todo { why: Why::Arrived(Arrival::Later), ..todo });
                     }
                 }
@@ -394,6 +406,14 @@ impl Tree {
     /// Takes in the listing of a known directory after records were lost: what it has and the tree
     /// has not is new, what the tree has is looked at on its own.
     pub(super) fn resync(&mut self, node: NodeId, mut found: Found) {
+        self.seek_unknown(node, &found);
+        let joined = std::mem::take(&mut found.joined);
+        let entries = self.entries_of(node, found);
+        self.compare_again(node, entries, joined);
+    }
+
+    /// Looks at what the listing of a known directory has and the tree has not.
+    fn seek_unknown(&mut self, node: NodeId, found: &Found) {
         let interest = Arc::clone(self.scope.interest(self.nodes[node].spots));
         for entry in &found.entries {
             let is_dir = entry.kind == Kind::Directory;
@@ -402,9 +422,6 @@ impl Tree {
             }
         }
         self.seek_literals(node, Arrival::Later);
-        let joined = std::mem::take(&mut found.joined);
-        let entries = self.entries_of(node, found);
-        self.compare_again(node, entries, joined);
     }
 
     /// Our own looking at a directory is seen by whoever watches it, or the directory that it is in.
@@ -456,7 +473,9 @@ impl Tree {
                 Why::Confirm(Otherwise::Left(cookie)) => self.depart(here, cookie),
                 // Something else may have come to its place, and gone on: what the next record of this
                 // name is about is to be seen where that leads.
-                Why::Confirm(Otherwise::Told) => self.nodes[here].state.doubtful = true,
+                Why::Confirm(Otherwise::Told) | Why::Mounted => {
+                    self.nodes[here].state.doubtful = true;
+                }
                 Why::Arrived(_) | Why::Refresh | Why::Probe => (),
             }
         }
@@ -477,12 +496,15 @@ impl Tree {
         }
         let why = match todo.why {
             Why::Arrived(arrival) => Why::Arrived(arrival),
+            Why::Mounted if self.here(&todo).is_some() => Why::Mounted,
             Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe
                 if self.here(&todo).is_some() =>
             {
                 Why::Confirm(Otherwise::Told)
             }
-            Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe => Why::Arrived(again),
+            Why::Confirm(_) | Why::Mounted | Why::Refresh | Why::Resync | Why::Probe => {
+                Why::Arrived(again)
+            }
         };
         self.epochs.miss(Todo { why, ..todo });
     }

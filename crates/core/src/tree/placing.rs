@@ -58,9 +58,12 @@ impl Tree {
             }
             // Records of where it went may have been lost: it may be met there.
             _ if self.memory.lost_since.is_some() => self.depart_unseen(node),
-            Why::Confirm(_) | Why::Arrived(_) | Why::Refresh | Why::Resync | Why::Probe => {
-                self.forget(node);
-            }
+            Why::Confirm(_)
+            | Why::Mounted
+            | Why::Arrived(_)
+            | Why::Refresh
+            | Why::Resync
+            | Why::Probe => self.forget(node),
         }
     }
 

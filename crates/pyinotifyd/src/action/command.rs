@@ -83,10 +83,12 @@ impl Commands {
         printed: Printed,
         ended: mpsc::UnboundedSender<(RunId, Outcome)>,
     ) -> io::Result<Self> {
-        let null =
-            File::options().read(true).write(true).open("/dev/null").map_err(|error| {
-                io::Error::new(error.kind(), format!("open /dev/null: {error}"))
-            })?;
+        let null = File::options().read(true).write(true).open("/dev/null").map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("open /dev/null: {}", crate::errors::words(&error)),
+            )
+        })?;
         let shared = Shared {
             environment,
             helper: exec_helper::PROGRAM.to_owned(),

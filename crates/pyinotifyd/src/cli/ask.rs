@@ -17,9 +17,10 @@ use crate::{
     control::{
         Places,
         client::{Client, PATIENCE},
-        words::{Refused, Reply, Request, Shown, State, Which},
+        words::{self, OfHistory, OfTasks, Refused, Reply, Request, Shown, State},
     },
     errors::{Exit, Fatal},
+    json,
 };
 
 /// A question to the running daemon.
@@ -165,14 +166,14 @@ impl Line {
         match self {
             Self::Status(to) => to.ask(Request::Status),
             Self::Tasks { to, which, state } => {
-                to.ask(Request::Tasks(Which { state, ..which.lower() }))
+                to.ask(Request::Tasks(OfTasks { about: which.lower(), state }))
             }
             Self::History { to, which, since, failed } => {
                 let since = since.map(|it| {
                     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                     now.saturating_sub(it).as_secs_f64()
                 });
-                to.ask(Request::History(Which { since, failed, ..which.lower() }))
+                to.ask(Request::History(OfHistory { about: which.lower(), since, failed }))
             }
             Self::Cancel { to, tasks, stop } => {
                 to.ask_each(each(tasks, &|task| Request::Cancel { task, stop }))
@@ -208,14 +209,14 @@ impl To {
 }
 
 impl About {
-    fn lower(self) -> Which {
+    fn lower(self) -> words::About {
         let Self { scheduler, path, limit } = self;
         let path = path.map(|it| {
             let cwd = std::env::current_dir().unwrap_or_default();
             let bytes = |it: &Path| std::os::unix::ffi::OsStrExt::as_bytes(it.as_os_str()).to_vec();
             Shown::new(&normalize(&bytes(&cwd), &bytes(&it)))
         });
-        Which { scheduler, path, limit, ..Which::default() }
+        words::About { scheduler, path, limit }
     }
 }
 
@@ -270,14 +271,15 @@ pub(crate) fn run(ask: &Ask) -> Result<Exit, Fatal> {
     Ok(exit)
 }
 
-/// Asks for a text, and prints it.
+/// Asks for a text, or with `json` for a line of JSON, and prints it.
 ///
 /// # Errors
 ///
 /// As for [`run`], and what is refused is one.
-pub(super) fn text(socket: Option<&Path>, request: &Request) -> Result<Exit, Fatal> {
+pub(super) fn text(socket: Option<&Path>, request: &Request, json: bool) -> Result<Exit, Fatal> {
     match connect(socket)?.get(request, Some(PATIENCE))?.0 {
-        Reply::Text(it) => terminal::print(&it.text),
+        Reply::Text(it) if json => terminal::print(&json::tame(&it.text)),
+        Reply::Text(it) => terminal::print(&show::text(&it.text)),
         Reply::Refused(refused) => Err(fatal(refused)),
         other => Err(Fatal::text(format!("the daemon has answered something else: {other:?}"))),
     }

@@ -28,7 +28,7 @@ use crate::{
         environment::Environment,
     },
     env,
-    errors::{Exit, Fatal},
+    errors::{Exit, Fatal, shown_path},
     host::{
         self,
         start::{Connected, Options},
@@ -62,7 +62,7 @@ pub(crate) fn run(check: &Check) -> Result<Exit, Fatal> {
 pub(crate) fn refuse(diagnostics: &[Diagnostic], file: &ConfigFile) -> Exit {
     let no_color = std::env::var_os(env::NO_COLOR);
     let colour = terminal::colours(io::stderr().is_terminal(), no_color.as_deref());
-    let text = render_all(diagnostics, &file.path.display().to_string(), colour);
+    let text = render_all(diagnostics, &shown_path(&file.path).to_string(), colour);
     // Nobody is left to tell when this fails.
     let _ = writeln!(io::stderr(), "{text}");
     Exit::Failure
@@ -96,7 +96,7 @@ pub(crate) fn convert(file: &ConfigFile, options: &Options) -> Result<Converted,
     let environment = environment();
     match file.language {
         Language::Toml => {
-            let source = Arc::new(Source { name: file.path.display().to_string(), text: None });
+            let source = Arc::new(Source { name: shown_path(&file.path).to_string(), text: None });
             let message = "this is no config.py: it ends with .toml";
             Err(vec![Diagnostic::error(&Place::file(&source), message)])
         }
@@ -127,9 +127,9 @@ pub(crate) fn read(file: &ConfigFile, options: &Options) -> Result<Read, Vec<Dia
             .map(|(loaded, host)| Read { loaded, host: Some(host) }),
     };
     if let Some(other) = &file.passed_over {
-        let source = Arc::new(Source { name: other.display().to_string(), text: None });
+        let source = Arc::new(Source { name: shown_path(other).to_string(), text: None });
         let warning = Diagnostic::warning(&Place::file(&source), "this file is not read")
-            .hint(format!("{} comes first", file.path.display()));
+            .hint(format!("{} comes first", shown_path(&file.path)));
         match &mut found {
             Ok(read) => read.loaded.warnings.push(warning),
             Err(diagnostics) => diagnostics.push(warning),
@@ -157,7 +157,7 @@ fn answer(
     found: &Result<Loaded, Vec<Diagnostic>>,
     colour: bool,
 ) -> Answer {
-    let name = file.path.display().to_string();
+    let name = shown_path(&file.path).to_string();
     let diagnostics = match found {
         Ok(loaded) => &loaded.warnings,
         Err(diagnostics) => diagnostics,

@@ -16,7 +16,7 @@ use std::{
 
 use self::services::Services;
 use super::{config_file::DEFAULTS, terminal};
-use crate::errors::{Exit, Fatal, words};
+use crate::errors::{Exit, Fatal, shown_path, words};
 
 const CONFIG: &str = include_str!("../../dist/config.py");
 
@@ -172,7 +172,7 @@ fn below(root: &Path, path: &str) -> Result<PathBuf, Fatal> {
     let there = path.ancestors().skip(1).find_map(|it| it.canonicalize().ok());
     match there {
         Some(there) if !there.starts_with(root) => {
-            let error = format!("cannot use {}: a link leads out of the root", name(&path));
+            let error = format!("cannot use {}: a link leads out of the root", shown_path(&path));
             Err(Fatal::text(error))
         }
         Some(_) | None => Ok(path),
@@ -235,7 +235,7 @@ impl Step {
             Self::Remove(path) | Self::RemoveFolder(path) => (path, done("removed")),
             Self::Leave(path, why) => (path, why.to_string()),
         };
-        writeln!(said, "{}: {what}", name(path)).expect("a String takes all");
+        writeln!(said, "{}: {what}", shown_path(path)).expect("a String takes all");
     }
 }
 
@@ -272,13 +272,8 @@ fn write(item: &Item) -> Result<(), Fatal> {
     )
 }
 
-fn name(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    pyinotifyd_core::path::shown(path.as_os_str().as_bytes()).to_string()
-}
-
 fn failed(what: &str, path: &Path, error: &io::Error) -> Fatal {
-    Fatal::text(format!("cannot {what} {}: {}", name(path), words(error)))
+    Fatal::text(format!("cannot {what} {}: {}", shown_path(path), words(error)))
 }
 
 #[cfg(test)]

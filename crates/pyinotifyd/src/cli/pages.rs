@@ -14,7 +14,7 @@ use clap_mangen::{
 };
 
 use super::{Line, Original, config_file::DEFAULTS};
-use crate::errors::{Exit, Fatal};
+use crate::errors::{Exit, Fatal, shown_path, words};
 
 /// A shell that completes command lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,8 +50,9 @@ pub(crate) fn completions(shell: Shell) -> String {
 pub(crate) fn write_manual(folder: &Path) -> Result<Exit, Fatal> {
     for (name, page) in manual() {
         let path = folder.join(name);
-        fs::write(&path, page)
-            .map_err(|error| Fatal::text(format!("cannot write {}: {error}", path.display())))?;
+        fs::write(&path, page).map_err(|error| {
+            Fatal::text(format!("cannot write {}: {}", shown_path(&path), words(&error)))
+        })?;
     }
     Ok(Exit::Success)
 }

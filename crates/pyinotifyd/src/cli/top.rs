@@ -37,7 +37,7 @@ use crate::{
         words::{Reply, Request},
     },
     env,
-    errors::{Exit, Fatal},
+    errors::{Exit, Fatal, words},
 };
 
 /// The daemon is not asked more often.
@@ -151,7 +151,7 @@ impl Drop for Screen {
 }
 
 fn unusable(error: &io::Error) -> Fatal {
-    Fatal::text(format!("cannot use the terminal: {error}"))
+    Fatal::text(format!("cannot use the terminal: {}", words(error)))
 }
 
 /// A sender of messages whose end ends the program: whichever of the threads is gone, also by a
@@ -180,7 +180,8 @@ fn keyboard(sender: Sender<Message>) {
 
 /// Ends in order what a signal would end at once. `SIGINT` comes from `kill`, not from a key.
 fn signals(sender: Sender<Message>) -> Result<(), Fatal> {
-    let failed = |error: io::Error| Fatal::text(format!("cannot wait for signals: {error}"));
+    let failed =
+        |error: io::Error| Fatal::text(format!("cannot wait for signals: {}", words(&error)));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];

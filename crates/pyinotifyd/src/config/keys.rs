@@ -236,9 +236,9 @@ section! {
     TOP, TopKey, "config", "the configuration" {
         /// How long a stop waits for running and pending tasks, in all.
         ShutdownTimeout = "shutdown_timeout", Kind::Duration, "30s";
-        /// Where pending tasks are kept over a restart; "" keeps them in memory.
+        /// Where pending tasks are kept over a restart; "" keeps them in memory. A change of it needs a restart.
         StateDir = "state_dir", Kind::Path, "$STATE_DIRECTORY, else in memory";
-        /// The socket at which the daemon can be asked things, such as by `pyinotifyd status`; "" makes none.
+        /// The socket at which the daemon can be asked things, such as by `pyinotifyd status`; "" makes none. A change of it needs a restart.
         ControlSocket = "control_socket", Kind::Path,
             "control.sock in $RUNTIME_DIRECTORY, else in /run/pyinotifyd, or for other users in $XDG_RUNTIME_DIR/pyinotifyd";
         /// Where metrics are served over HTTP: an address of this machine and a port, such as "127.0.0.1:9469".

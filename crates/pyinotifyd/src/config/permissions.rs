@@ -3,14 +3,12 @@
 use std::{
     fs::Metadata,
     io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt, io::AsRawFd},
+    os::unix::{fs::MetadataExt, io::AsRawFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use pyinotifyd_core::path::shown;
-
-use crate::errors::words;
+use crate::errors::{shown_path, words};
 
 use super::{
     diagnostic::Diagnostic,
@@ -36,7 +34,7 @@ pub(crate) fn check_permissions(files: &[Ownership], our_uid: u32) -> Vec<Diagno
     const STICKY: u32 = 0o1000;
     let mut out = Vec::new();
     for file in files {
-        let path = shown(file.path.as_os_str().as_bytes()).to_string();
+        let path = shown_path(&file.path).to_string();
         let source = Arc::new(Source { name: path.clone(), text: None });
         let place = Place::file(&source);
         let directory = file.mode & S_IFMT == S_IFDIR;
@@ -69,7 +67,7 @@ pub(crate) fn check_permissions(files: &[Ownership], our_uid: u32) -> Vec<Diagno
 /// those in `path` and of those where it really is.
 pub(super) fn read_checked(path: &Path) -> Result<(Vec<u8>, Vec<Ownership>), String> {
     let failed = |what: &str, error: &io::Error| {
-        format!("cannot {what} {}: {}", shown(path.as_os_str().as_bytes()), words(error))
+        format!("cannot {what} {}: {}", shown_path(path), words(error))
     };
     let (bytes, file) = read_file(path).map_err(|error| failed("read", &error))?;
     let metadata = file.metadata().map_err(|error| failed("stat", &error))?;

@@ -1,24 +1,31 @@
 //! A client's side of the control socket. It may wait.
+//!
+//! Whoever listens there may be anybody: root may ask another user's daemon. So what is answered has
+//! a bound, and no text of it gets to a terminal as it is.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
-    os::unix::{ffi::OsStrExt, net::UnixStream},
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use pyinotifyd_core::{path::shown, time::Human};
+use pyinotifyd_core::time::Human;
 use pyinotifyd_sys::socket;
 
 use super::words::{Reply, Request};
 use crate::{
-    errors::{Exit, Fatal, words},
+    errors::{Exit, Fatal, shown_path, words},
     json,
 };
 
 /// How long a daemon may take to answer what it answers at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest line of an answer, in bytes: 10,000 tasks with the longest paths, each byte of them
+/// escaped, are shorter.
+const LONGEST: u64 = 256 << 20;
 
 /// A connection to the daemon.
 #[derive(Debug)]
@@ -36,7 +43,7 @@ impl Client {
     /// None does (exit status 69), or we may not (1).
     pub(crate) fn connect(path: &Path) -> Result<Self, Fatal> {
         let stream = stream(path).map_err(|error| {
-            let at = shown(path.as_os_str().as_bytes());
+            let at = shown_path(path);
             let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {}", words(&error)));
             match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => fatal
@@ -75,21 +82,19 @@ impl Client {
         }
     }
 
-    /// The next part of the answer, and its line; `None`: the daemon has ended.
+    /// The next part of the answer, and its line, safe for terminals; `None`: the daemon has ended.
     ///
     /// # Errors
     ///
     /// Nothing comes in time, or what comes is no reply.
     pub(crate) fn next(&mut self) -> Result<Option<(Reply, String)>, Fatal> {
-        let mut line = String::new();
-        if self.stream.read_line(&mut line).map_err(|error| lost(&error, self.patience))? == 0 {
-            return Ok(None);
-        }
+        let line = line(&mut self.stream, LONGEST).map_err(|it| lost(&it, self.patience))?;
+        let Some(line) = line else { return Ok(None) };
         let reply = serde_json::from_str(&line).map_err(|error| {
             Fatal::text(format!("the daemon's answer is not understood: {error}"))
                 .hint("are this program and the daemon of the same version?")
         })?;
-        Ok(Some((reply, line)))
+        Ok(Some((reply, json::tame(&line))))
     }
 
     /// Asks for something that has one answer.
@@ -104,6 +109,18 @@ impl Client {
     ) -> Result<(Reply, String), Fatal> {
         self.ask(request, patience)?;
         self.next()?.ok_or_else(|| Fatal::text("the daemon has ended before it answered"))
+    }
+}
+
+/// The next line, if it is not longer than this; `None`: there is no more.
+fn line(from: &mut impl BufRead, longest: u64) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    match from.take(longest).read_line(&mut line)? {
+        0 => Ok(None),
+        _ if !line.ends_with('\n') && u64::try_from(line.len()).is_ok_and(|it| it >= longest) => {
+            Err(io::Error::other(format!("an answer is longer than {longest} bytes")))
+        }
+        _ => Ok(Some(line)),
     }
 }
 
@@ -132,5 +149,20 @@ fn lost(error: &io::Error, patience: Option<Duration>) -> Fatal {
             Fatal::text(format!("the daemon has not answered for {}", Human(patience)))
         }
         _ => Fatal::text(format!("the connection to the daemon is lost: {}", words(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_a_bound() {
+        let read = |text: &str, longest| line(&mut text.as_bytes(), longest);
+        assert_eq!(read("ab\ncd", 3).unwrap().as_deref(), Some("ab\n"));
+        assert_eq!(read("", 3).unwrap(), None);
+        assert!(read("abcd\n", 3).unwrap_err().to_string().contains("longer than 3 bytes"));
+        // The end came first: what it is, is told by whoever reads it as JSON.
+        assert_eq!(read("ab", 3).unwrap().as_deref(), Some("ab"));
     }
 }

@@ -81,6 +81,13 @@ impl Answer {
         }
     }
 
+    /// An answer, and where it arrives.
+    #[cfg(test)]
+    pub(crate) fn pair() -> (Self, mpsc::Receiver<Reply>) {
+        let (replies, arrive) = mpsc::channel(BACKLOG);
+        (Self { replies, too_slow: Arc::default() }, arrive)
+    }
+
     /// Whether whoever asked is still there.
     pub(crate) fn is_wanted(&self) -> bool {
         !self.replies.is_closed()

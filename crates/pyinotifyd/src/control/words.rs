@@ -25,9 +25,9 @@ pub(crate) enum Request {
     /// How the daemon is.
     Status,
     /// The tasks that have not ended.
-    Tasks(Which),
+    Tasks(OfTasks),
     /// The tasks that have ended, as far as they are remembered.
-    History(Which),
+    History(OfHistory),
     /// Give up a task that waits.
     Cancel {
         /// Its id.
@@ -85,32 +85,50 @@ pub(crate) enum Request {
 }
 
 /// Which tasks to tell of: those for which all of this holds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Which {
+pub(crate) struct About {
     /// Only those of this scheduler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scheduler: Option<String>,
     /// Only those about this path, or about what is below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<Shown>,
-    /// Only those in this state; of no meaning for `history`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) state: Option<State>,
-    /// Only those that ended at this point or later; of no meaning for `tasks`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<f64>,
-    /// Only those that failed; of no meaning for `tasks`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) failed: bool,
     /// So many at most: those that run and then the others, or the last that ended. 1,000 if nothing
     /// is said, and never more than 10,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<usize>,
 }
 
+/// Which of the tasks that have not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OfTasks {
+    /// Of all tasks.
+    #[serde(flatten)]
+    pub(crate) about: About,
+    /// Only those in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<State>,
+}
+
+/// Which of the tasks that have ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OfHistory {
+    /// Of all tasks.
+    #[serde(flatten)]
+    pub(crate) about: About,
+    /// Only those that ended at this point or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<f64>,
+    /// Only those that failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) failed: bool,
+}
+
 /// No number of a request is anything but a number.
-impl Eq for Which {}
+impl Eq for OfHistory {}
 
 /// What is answered. The names of the variants stand in the field `reply`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -365,6 +383,9 @@ pub(crate) struct Done {
     /// The task that it was done to, or that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<String>,
+    /// The keys that have changed and that only a start puts in force, of `reload`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) needs_restart: Vec<String>,
 }
 
 /// A text as it is.
@@ -479,6 +500,43 @@ impl Refused {
 impl Done {
     /// A sentence about no task.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), task: None }
+        Self { message: message.into(), task: None, needs_restart: Vec::new() }
+    }
+
+    /// A sentence about a task.
+    pub(crate) fn of(message: impl Into<String>, task: impl Into<String>) -> Self {
+        Self { task: Some(task.into()), ..Self::new(message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields that say nothing about a request were always left aside.
+    #[test]
+    fn the_requests_of_before_are_understood() {
+        let request = |text: &str| serde_json::from_str::<Request>(text).unwrap();
+        let all = r#""scheduler": "x", "path": {"path": "/a"}, "state": "held", "since": 1.5, "failed": true,
+            "limit": 7"#;
+        let path = Some(Shown::new(b"/a"));
+        let about = About { scheduler: Some("x".into()), path, limit: Some(7) };
+        let tasks = OfTasks { about: about.clone(), state: Some(State::Held) };
+        assert_eq!(request(&format!(r#"{{"ask": "tasks", {all}}}"#)), Request::Tasks(tasks));
+        let history = OfHistory { about, since: Some(1.5), failed: true };
+        assert_eq!(request(&format!(r#"{{"ask": "history", {all}}}"#)), Request::History(history));
+        assert_eq!(request(r#"{"ask": "tasks"}"#), Request::Tasks(OfTasks::default()));
+    }
+
+    #[test]
+    fn what_is_not_asked_is_not_said() {
+        let line = |request: &Request| serde_json::to_string(request).unwrap();
+        assert_eq!(line(&Request::History(OfHistory::default())), r#"{"ask":"history"}"#);
+        let hex = About { path: Some(Shown::new(b"/\xff")), ..About::default() };
+        let tasks = Request::Tasks(OfTasks { about: hex, state: Some(State::Ready) });
+        assert_eq!(
+            line(&tasks),
+            r#"{"ask":"tasks","path":{"path":"/\\xff","path_hex":"2fff"},"state":"ready"}"#
+        );
     }
 }

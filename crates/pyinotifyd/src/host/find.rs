@@ -25,7 +25,7 @@ pub(crate) struct Clues {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoPython {
     /// What was named cannot be run.
-    #[error("{} ({by}) is no program that can be run", program.display())]
+    #[error("{} ({by}) is no program that can be run", crate::errors::shown_path(program))]
     NotThere {
         /// What was named.
         program: PathBuf,

@@ -14,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyinotifyd_core::path::shown;
 use pyinotifyd_sys::process::{self, Child, Ended, Spawn};
 
 use super::{
@@ -27,6 +26,7 @@ use crate::{
         Loaded, PythonFile, convert::Converted, diagnostic::Diagnostic, environment::Environment,
     },
     env,
+    errors::{shown_path, words},
     json::Value,
     log::{Governed, LogSettings},
 };
@@ -154,8 +154,9 @@ pub(crate) fn load(
     let python = options.clues.follow().map_err(|error| {
         vec![file.mistake(error.to_string()).hint("name one with --python or $PYINOTIFYD_PYTHON")]
     })?;
-    let mut start = Start::spawn(&python)
-        .map_err(|error| mistake(format!("cannot start {}: {error}", python.display())))?;
+    let mut start = Start::spawn(&python).map_err(|error| {
+        mistake(format!("cannot start {}: {}", shown_path(&python), words(&error)))
+    })?;
     let heard =
         start.introduce(path.as_os_str().as_bytes(), options.debug).and_then(|()| start.listen());
     let Heard { python, logging, document } = match heard {
@@ -175,7 +176,7 @@ pub(crate) fn load(
         Err(End::Gone) => {
             let how = start.process.post_mortem();
             let text = format!("Python has ended ({how}) before it had read the file");
-            let hint = format!("it was {}; see what it printed", python.display());
+            let hint = format!("it was {}; see what it printed", shown_path(&python));
             return Err(vec![file.mistake(text).hint(hint)]);
         }
     };
@@ -346,6 +347,6 @@ fn variables() -> impl Iterator<Item = Vec<u8>> {
 
 /// How a host is called in the log.
 pub(crate) fn introduction(host: &Connected, path: &Path) -> String {
-    let path = shown(path.as_os_str().as_bytes());
+    let path = shown_path(path);
     format!("Python {} (process {}) runs {path}", host.python, host.pid())
 }

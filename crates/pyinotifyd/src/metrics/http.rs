@@ -1,7 +1,14 @@
 //! As much of HTTP/1.1 as a page needs: a request without a body, an answer with its length, and
 //! the end of the connection.
+//!
+//! Only who asks for this machine by a name that is nobody else's is answered: otherwise any page
+//! in a browser here could have its own name lead to this address, and read what it gets (DNS
+//! rebinding).
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// The longest head of a request, in bytes.
 pub(super) const LONGEST: usize = 8 * 1024;
@@ -32,6 +39,8 @@ pub(super) enum Target {
 pub(super) enum Refusal {
     /// It is no request, or breaks off.
     Malformed,
+    /// It is for another machine, by its `Host`.
+    Misdirected,
     /// There is nothing else here.
     NotFound,
     /// Nothing here can be changed.
@@ -62,6 +71,9 @@ pub(super) fn understand(head: &[u8]) -> Option<Request> {
         }
         Err(_) => return Some(Refusal::Malformed.into()),
     }
+    if let Err(refusal) = is_for_us(&request) {
+        return Some(refusal.into());
+    }
     let path = request.path.unwrap_or_default().split('?').next();
     let target = match path {
         Some("/metrics") => Ok(Target::Metrics),
@@ -75,6 +87,37 @@ pub(super) fn understand(head: &[u8]) -> Option<Request> {
     })
 }
 
+/// Whether a request is for this machine. A browser always says for whom.
+fn is_for_us(request: &httparse::Request<'_, '_>) -> Result<(), Refusal> {
+    let mut hosts = request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case("host"));
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version == Some(0) => Ok(()),
+        (Some(host), None) if is_loopback(host.value) => Ok(()),
+        (Some(_), None) => Err(Refusal::Misdirected),
+        (None, _) | (Some(_), Some(_)) => Err(Refusal::Malformed),
+    }
+}
+
+/// Whether this is a name or an address of the machine itself, at whatever port: that may be the
+/// one of a tunnel.
+fn is_loopback(host: &[u8]) -> bool {
+    let Ok(host) = str::from_utf8(host) else { return false };
+    let is_port = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        Some(_) | None => host,
+    };
+    if name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let bracketed = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let address = match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().map(IpAddr::from),
+        None => name.parse().map(IpAddr::V4),
+    };
+    address.is_ok_and(|it| it.is_loopback())
+}
+
 /// An answer: what is in it, in the words of HTTP, and the text.
 pub(super) fn found(content_type: &str, text: &str) -> Answer {
     answer("200 OK", content_type, text)
@@ -84,6 +127,10 @@ pub(super) fn found(content_type: &str, text: &str) -> Answer {
 pub(super) fn refused(refusal: Refusal) -> Answer {
     let (status, text) = match refusal {
         Refusal::Malformed => ("400 Bad Request", "this is no request of HTTP/1\n"),
+        Refusal::Misdirected => (
+            "421 Misdirected Request",
+            "ask for localhost, 127.0.0.1 or [::1]: other names may be anybody's\n",
+        ),
         Refusal::NotFound => ("404 Not Found", "the metrics are at /metrics\n"),
         Refusal::NotAllowed => {
             ("405 Method Not Allowed\r\nAllow: GET, HEAD", "only GET and HEAD are allowed\n")
@@ -135,21 +182,21 @@ mod tests {
 
     #[test]
     fn there_are_two_pages() {
-        assert_eq!(target("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Ok(Target::Metrics));
+        assert_eq!(target("GET /metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n"), Ok(Target::Metrics));
         assert_eq!(target("GET /metrics?x=/ HTTP/1.0\n\n"), Ok(Target::Metrics));
-        assert_eq!(target("GET / HTTP/1.1\r\n\r\nGET /x HTTP/1.1\r\n\r\n"), Ok(Target::Index));
+        assert_eq!(target("GET / HTTP/1.0\r\n\r\nGET /x HTTP/1.0\r\n\r\n"), Ok(Target::Index));
         for path in ["/metrics/", "/x", "//metrics", "/%6detrics", "http://x/metrics", "*"] {
-            assert_eq!(target(&format!("GET {path} HTTP/1.1\r\n\r\n")), Err(Refusal::NotFound));
+            assert_eq!(target(&format!("GET {path} HTTP/1.0\r\n\r\n")), Err(Refusal::NotFound));
         }
-        let head = understand(b"HEAD /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let head = understand(b"HEAD /metrics HTTP/1.0\r\n\r\n").unwrap();
         assert_eq!(head, Request { target: Ok(Target::Metrics), is_head: true });
     }
 
     #[test]
     fn what_is_no_question_is_refused() {
-        assert_eq!(target("POST /metrics HTTP/1.1\r\n\r\n"), Err(Refusal::NotAllowed));
-        assert_eq!(target("get / HTTP/1.1\r\n\r\n"), Err(Refusal::NotAllowed));
-        assert_eq!(target("POST /x HTTP/1.1\r\n\r\n"), Err(Refusal::NotFound));
+        assert_eq!(target("POST /metrics HTTP/1.0\r\n\r\n"), Err(Refusal::NotAllowed));
+        assert_eq!(target("get / HTTP/1.0\r\n\r\n"), Err(Refusal::NotAllowed));
+        assert_eq!(target("POST /x HTTP/1.0\r\n\r\n"), Err(Refusal::NotFound));
         for text in ["\0", "GET /\r\n", "GET / HTTP/2\r\n\r\n", "\x16\x03\x01\x02\x00\x01"] {
             assert_eq!(target(text), Err(Refusal::Malformed), "{text:?}");
         }
@@ -158,6 +205,49 @@ mod tests {
         let long = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(LONGEST));
         assert_eq!(target(&long[..LONGEST]), Err(Refusal::TooLarge));
         assert_eq!(understand(&long.as_bytes()[..LONGEST - 1]), None);
+    }
+
+    #[test]
+    fn only_who_asks_for_this_machine_is_answered() {
+        let host = |host: &str| target(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let ours = [
+            "localhost",
+            "LocalHost:80",
+            "127.0.0.1",
+            "127.0.0.1:9469",
+            "127.3.2.1:1",
+            "[::1]",
+            "[::1]:9469",
+            "[0:0:0:0:0:0:0:1]",
+            "localhost:",
+        ];
+        for name in ours {
+            assert_eq!(host(name), Ok(Target::Index), "{name}");
+        }
+        let others = [
+            "",
+            "x",
+            "evil.example",
+            "evil.example:9469",
+            "localhost.evil.example",
+            "xlocalhost",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "0.0.0.0:9469",
+            "[::2]",
+            "::1",
+            "[127.0.0.1]",
+            "localhost@evil.example",
+            "evil.example:localhost",
+            "localhost:9469:1",
+            "\u{e9}",
+        ];
+        for name in others {
+            assert_eq!(host(name), Err(Refusal::Misdirected), "{name}");
+        }
+        assert_eq!(target("GET / HTTP/1.1\r\n\r\n"), Err(Refusal::Malformed));
+        assert_eq!(host("localhost\r\nhost: localhost"), Err(Refusal::Malformed));
+        assert_eq!(target("GET / HTTP/1.0\r\nHost: x\r\n\r\n"), Err(Refusal::Misdirected));
     }
 
     #[test]

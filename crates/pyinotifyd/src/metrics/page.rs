@@ -27,14 +27,14 @@ pub(crate) fn render(it: &Snapshot, usage: &Usage) -> String {
     page.samples(&table::RELOADS, [(["good"], it.reloads.good), (["bad"], it.reloads.bad)]);
     page.one(&table::LAST_RELOAD_GOOD, u8::from(!it.reloads.last_was_bad));
     if let Some(python) = &it.python {
-        page.one(&table::PYTHON_UP, u8::from(python.is_up));
+        page.one(&table::PYTHON_UP, u8::from(python.pid.is_some()));
         page.one(&table::PYTHON_RESTARTS, python.restarts);
         page.one(&table::PYTHON_RUNS, python.runs);
-        page.one(&table::PYTHON_SILENT, python.silent.as_secs_f64());
+        page.one(&table::PYTHON_SILENT, python.silent.unwrap_or_default().as_secs_f64());
     }
     if let Some(store) = &it.store {
         page.one(&table::STORE_COMMITS, store.commits);
-        page.one(&table::STORE_ERROR, u8::from(store.has_error));
+        page.one(&table::STORE_ERROR, u8::from(store.error.is_some()));
     }
     page.one(&table::LOG_DROPPED, it.log_dropped);
     page.one(&table::SCRAPE, it.took.as_secs_f64());

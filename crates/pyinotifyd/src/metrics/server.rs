@@ -3,11 +3,13 @@
 //! A thread of its own speaks with whoever connects; the loop is only asked for a snapshot, one at a
 //! time, and is left alone for nine times as long as that took. So it spends no more than a tenth of
 //! its time on this, whatever others do. A connection is for one request, and each step of it has
-//! its time.
+//! its time. Places are few, and who only waits for its client has to give its own to who comes: so
+//! whoever connects and says nothing keeps nobody out.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -15,9 +17,9 @@ use std::{
 
 use pyinotifyd_sys::usage::Usage;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::{Mutex, Semaphore, mpsc, oneshot},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::yield_now,
     time::{sleep, timeout},
 };
 
@@ -26,19 +28,38 @@ use super::{
     http::{self, LONGEST, Refusal, Request, Target},
     page::{self, render},
 };
+use crate::errors::words;
 
-/// So many connections at once; the others wait in the kernel's queue.
+/// So many connections at once.
 const CONNECTIONS: usize = 16;
 
-/// How long a step may take: to send a request, to be answered by the loop, to take the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long each step of a connection may take.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For the whole request to come.
+    request: Duration,
+    /// For the loop to answer.
+    page: Duration,
+    /// For the answer to be taken.
+    answer: Duration,
+    /// For what the client still sends when it has been answered: if it were not read, the kernel
+    /// would reset the connection, and the answer with it.
+    rest: Duration,
+}
+
+/// A client is on this machine, and sends what it has to say at once.
+const PATIENCE: Patience = Patience {
+    request: Duration::from_secs(2),
+    page: Duration::from_secs(10),
+    answer: Duration::from_secs(10),
+    rest: Duration::from_secs(1),
+};
 
 /// So many times as long as the last snapshot took, the loop is left alone.
 const REST: u32 = 9;
 
-/// What a client still sends when it has been answered is read for so long, and so much of it:
-/// otherwise the kernel would reset the connection, and the answer with it.
-const LINGER: (Duration, u64) = (Duration::from_secs(1), 4 << 20);
+/// So much is read of what a client still sends when it has been answered.
+const MOST_REST: u64 = 4 << 20;
 
 /// What stands at `/`.
 const INDEX: &str =
@@ -125,26 +146,69 @@ impl Scraper {
     }
 }
 
+/// The places that connections have.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    /// Whoever waits for its client hears here that somebody needs a place: who waits for longest
+    /// hears it first.
+    wanted: Notify,
+}
+
+impl Places {
+    fn new(places: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(places)), wanted: Notify::new() }
+    }
+
+    /// A place for a new connection. If none is free, another has to leave: the first that waits
+    /// for its client.
+    async fn take(&self) -> OwnedSemaphorePermit {
+        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
+            return place;
+        }
+        self.wanted.notify_one();
+        let place = Arc::clone(&self.free).acquire_owned().await;
+        // If one was done by itself, nobody has to leave any more.
+        pin!(self.wanted.notified()).enable();
+        place.expect("nobody closes it")
+    }
+
+    /// Waits for a client: for so long, and until somebody else needs the place.
+    async fn wait_for_client<T>(
+        &self,
+        patience: Duration,
+        step: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        tokio::select! {
+            biased;
+            done = timeout(patience, step) => done.unwrap_or_else(|late| Err(late.into())),
+            () = self.wanted.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
 async fn accept(listener: TcpListener, scraper: Scraper) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return ::log::warn!("the metrics cannot be served: {error}"),
+        Err(error) => return ::log::warn!("the metrics cannot be served: {}", words(&error)),
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Places::new(CONNECTIONS));
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let scraper = scraper.clone();
+                let place = places.take().await;
+                let (scraper, places) = (scraper.clone(), Arc::clone(&places));
                 tokio::spawn(async move {
                     // What goes wrong with a connection is nobody else's business.
-                    let _ = serve(stream, &scraper, PATIENCE).await;
+                    let _ = serve(stream, &scraper, &places, PATIENCE).await;
                     drop(place);
                 });
+                // What it has sent already is read before others come, for whom it had to leave.
+                yield_now().await;
             }
             Err(error) => {
                 // Mostly too many open files: there may be fewer in a moment.
-                ::log::warn!("the metrics cannot accept a connection: {error}");
+                ::log::warn!("the metrics cannot accept a connection: {}", words(&error));
                 sleep(Duration::from_secs(1)).await;
             }
         }
@@ -152,34 +216,39 @@ async fn accept(listener: TcpListener, scraper: Scraper) {
 }
 
 /// Serves a connection until it ends.
-async fn serve(mut stream: TcpStream, scraper: &Scraper, patience: Duration) -> io::Result<()> {
-    let request = match timeout(patience, read(&mut stream)).await {
-        Ok(request) => request?,
-        Err(_) => Refusal::TooSlow.into(),
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    scraper: &Scraper,
+    places: &Places,
+    patience: Patience,
+) -> io::Result<()> {
+    let request = match places.wait_for_client(patience.request, read(&mut stream)).await {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Refusal::TooSlow.into(),
+        request => request?,
     };
     let answer = match request.target {
-        Ok(Target::Metrics) => match timeout(patience, scraper.page()).await {
+        Ok(Target::Metrics) => match timeout(patience.page, scraper.page()).await {
             Ok(Some(page)) => http::found(page::CONTENT_TYPE, &page),
             Ok(None) | Err(_) => http::refused(Refusal::Busy),
         },
         Ok(Target::Index) => http::found("text/html; charset=utf-8", INDEX),
         Err(refusal) => http::refused(refusal),
     };
-    timeout(patience, async {
+    let answered = async {
         stream.write_all(answer.bytes(request.is_head)).await?;
         stream.shutdown().await
-    })
-    .await??;
-    let (linger, most) = LINGER;
-    let rest = async { tokio::io::copy(&mut stream.take(most), &mut tokio::io::sink()).await };
+    };
+    places.wait_for_client(patience.answer, answered).await?;
+    let mut rest = stream.take(MOST_REST);
+    let mut nowhere = tokio::io::sink();
     // Nobody has to be told how it went on.
-    let _ = timeout(linger, rest).await;
+    let _ = places.wait_for_client(patience.rest, tokio::io::copy(&mut rest, &mut nowhere)).await;
     Ok(())
 }
 
 /// Reads a request, without its body.
-async fn read(stream: &mut TcpStream) -> io::Result<Request> {
-    let mut head = [0; LONGEST];
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Request> {
+    let mut head = vec![0; LONGEST];
     let mut len = 0;
     loop {
         // It is understood before there is no more room.
@@ -197,13 +266,22 @@ async fn read(stream: &mut TcpStream) -> io::Result<Request> {
 mod tests {
     use std::{
         io::{Read, Write},
-        net::{Ipv4Addr, Shutdown, TcpStream},
+        net::{Ipv4Addr, TcpStream},
     };
+
+    use tokio::io::duplex;
 
     use super::*;
 
-    const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-    const SHORT: Duration = Duration::from_millis(1);
+    const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    /// What is not there at once does not come in time.
+    const NONE: Patience = Patience {
+        request: Duration::ZERO,
+        page: Duration::ZERO,
+        answer: Duration::ZERO,
+        rest: Duration::ZERO,
+    };
 
     /// A server, until it is dropped, and a loop that answers as often as it is asked.
     fn server() -> (SocketAddr, impl Drop) {
@@ -255,17 +333,14 @@ mod tests {
         answer
     }
 
-    /// The answer to a request while each step may take so long.
-    async fn served(request: &[u8], scraper: &Scraper, patience: Duration) -> String {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let client = connect(listener.local_addr().unwrap(), request);
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-        // Or it would be waited for what it still sends.
-        client.shutdown(Shutdown::Write).unwrap();
-        serve(stream, scraper, patience).await.unwrap();
-        answer(client)
+    /// The answer to a request that has come, or has not.
+    async fn served(request: &[u8], scraper: &Scraper, patience: Patience) -> String {
+        let (mut client, stream) = duplex(1 << 20);
+        client.write_all(request).await.unwrap();
+        serve(stream, scraper, &Places::new(1), patience).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     #[test]
@@ -287,18 +362,63 @@ mod tests {
         let large = [b"GET / HTTP/1.1\r\n".as_slice(), &field].concat();
         let large = answer_to_large(address, &large);
         assert!(large.starts_with("HTTP/1.1 431 "), "{large}");
-        let body = [b"POST /metrics HTTP/1.1\r\n\r\n".as_slice(), &vec![0; 1 << 20]].concat();
+        let body = [b"POST /metrics HTTP/1.0\r\n\r\n".as_slice(), &vec![0; 1 << 20]].concat();
         let body = answer_to_large(address, &body);
         assert!(body.starts_with("HTTP/1.1 405 "), "{body}");
     }
 
     #[test]
-    fn whoever_says_nothing_keeps_nobody_out_for_ever() {
+    fn whoever_says_nothing_keeps_nobody_out() {
         let (address, _ends) = server();
-        let silent: Vec<_> = (0..CONNECTIONS).map(|_| connect(address, b"GET /met")).collect();
-        let waiting = connect(address, ASK);
-        drop(silent);
-        assert!(answer(waiting).starts_with("HTTP/1.1 200 "));
+        let silent =
+            || (0..4 * CONNECTIONS).map(|_| connect(address, b"GET /met")).collect::<Vec<_>>();
+        let before = silent();
+        let asks = connect(address, ASK);
+        let after = silent();
+        let answer = answer(asks);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        drop((before, after));
+    }
+
+    #[test]
+    fn who_has_waited_longest_for_its_client_leaves_first() {
+        block_on(async {
+            let places = Places::new(2);
+            let connection = async |name: &'static str| {
+                let place = places.take().await;
+                let waits = std::future::pending::<io::Result<()>>();
+                let left = places.wait_for_client(Duration::MAX, waits).await.unwrap_err();
+                assert_eq!(left.kind(), io::ErrorKind::ConnectionAborted);
+                drop(place);
+                name
+            };
+            let (mut first, mut second) = (pin!(connection("first")), pin!(connection("second")));
+            let third = async {
+                let place = places.take().await;
+                // It waits for the loop, and may stay.
+                std::future::pending::<()>().await;
+                drop(place);
+            };
+            let left = tokio::select! {
+                biased;
+                left = &mut first => left,
+                left = &mut second => left,
+                () = third => unreachable!("it stays"),
+            };
+            assert_eq!(left, "first");
+        });
+    }
+
+    #[test]
+    fn who_is_done_by_itself_leaves_for_nobody() {
+        block_on(async {
+            let places = Places::new(1);
+            let place = places.take().await;
+            let (_new, ()) = tokio::join!(places.take(), async { drop(place) });
+            let waits = std::future::pending::<io::Result<()>>();
+            let stays = places.wait_for_client(Duration::ZERO, waits).await.unwrap_err();
+            assert_eq!(stays.kind(), io::ErrorKind::TimedOut);
+        });
     }
 
     #[test]
@@ -315,23 +435,20 @@ mod tests {
         block_on(async {
             let (ask, mut asked) = mpsc::channel(1);
             let scraper = Scraper { ask, turn: Arc::default() };
-            let busy = served(ASK, &scraper, SHORT).await;
+            let slow = served(b"GET /metrics", &scraper, NONE).await;
+            assert!(slow.starts_with("HTTP/1.1 408 "), "{slow}");
+            assert!(asked.try_recv().is_err());
+            let busy = served(ASK, &scraper, NONE).await;
             assert!(busy.starts_with("HTTP/1.1 503 "), "{busy}");
             // It is still in the queue, and nobody wants it any more.
-            assert!(asked.recv().await.unwrap().send(Snapshot::default()).is_err());
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut slow = connect(listener.local_addr().unwrap(), b"GET /metrics");
-            let (stream, _) = listener.accept().await.unwrap();
-            let (served, answer) = tokio::join!(
-                serve(stream, &scraper, SHORT),
-                tokio::task::spawn_blocking(move || {
-                    let mut answer = String::new();
-                    slow.read_to_string(&mut answer).map(|_| answer)
-                })
-            );
-            served.unwrap();
-            let answer = answer.unwrap().unwrap();
-            assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+            assert!(asked.try_recv().unwrap().send(Snapshot::default()).is_err());
+            let (mut client, stream) = duplex(ASK.len());
+            client.write_all(ASK).await.unwrap();
+            let answers = async { asked.recv().await.unwrap().send(Snapshot::default()).unwrap() };
+            let places = Places::new(1);
+            let patience = Patience { page: PATIENCE.page, ..NONE };
+            let (left, ()) = tokio::join!(serve(stream, &scraper, &places, patience), answers);
+            assert_eq!(left.unwrap_err().kind(), io::ErrorKind::TimedOut);
         });
     }
 
@@ -341,16 +458,15 @@ mod tests {
             let (ask, mut asked) = mpsc::channel::<Asked>(1);
             let scraper = Scraper { ask, turn: Arc::default() };
             let took = Duration::from_secs(3600);
-            tokio::spawn(async move {
-                while let Some(answer) = asked.recv().await {
-                    let _ = answer.send(Snapshot { took, ..Snapshot::default() });
-                }
-            });
-            let first = served(ASK, &scraper, PATIENCE).await;
+            let patience = Patience { page: PATIENCE.page, ..NONE };
+            let answers = async {
+                asked.recv().await.unwrap().send(Snapshot { took, ..Snapshot::default() }).unwrap();
+            };
+            let (first, ()) = tokio::join!(served(ASK, &scraper, patience), answers);
             assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
-            // Long enough to be answered in, were it not left alone.
-            let second = served(ASK, &scraper, Duration::from_millis(200)).await;
+            let second = served(ASK, &scraper, NONE).await;
             assert!(second.starts_with("HTTP/1.1 503 "), "{second}");
+            assert!(asked.try_recv().is_err(), "the loop was asked");
         });
     }
 }

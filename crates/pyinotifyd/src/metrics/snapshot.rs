@@ -1,4 +1,4 @@
-//! What the page is made of, as the loop has gathered it: plain data.
+//! What the page is made of, and the answer to `status`, as the loop has gathered it: plain data.
 
 use std::{sync::Arc, time::Duration};
 
@@ -85,23 +85,23 @@ pub(crate) struct Reloads {
 /// How the Python of a config.py is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OfPython {
-    /// Whether it lives.
-    pub(crate) is_up: bool,
+    /// Its process, while it lives.
+    pub(crate) pid: Option<u32>,
     /// How often it was started again.
     pub(crate) restarts: u64,
     /// How many runs are with it.
     pub(crate) runs: usize,
-    /// For how long it has not answered.
-    pub(crate) silent: Duration,
+    /// For how long it has not answered; none if it answers.
+    pub(crate) silent: Option<Duration>,
 }
 
 /// How the store is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OfStore {
     /// How often it has put on the disk what a run waited for.
     pub(crate) commits: u64,
-    /// Whether nothing can be written to it.
-    pub(crate) has_error: bool,
+    /// Why nothing can be written to it; none if that works.
+    pub(crate) error: Option<String>,
 }
 
 impl Reloads {

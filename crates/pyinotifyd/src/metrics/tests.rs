@@ -84,12 +84,12 @@ fn full() -> Snapshot {
         slots: 256,
         reloads: Reloads { good: 3, bad: 1, last_was_bad: true },
         python: Some(OfPython {
-            is_up: true,
+            pid: Some(7),
             restarts: 2,
             runs: 1,
-            silent: Duration::from_secs(3),
+            silent: Some(Duration::from_secs(3)),
         }),
-        store: Some(OfStore { commits: 77, has_error: false }),
+        store: Some(OfStore { commits: 77, error: None }),
         log_dropped: 5,
         took: Duration::from_micros(250),
     }

@@ -25,16 +25,16 @@ use pyinotifyd_sys::time;
 
 use super::Loop;
 use crate::{
-    cli,
     control::{
         server::{Answer, Asked, Server},
         words::{
-            self, Code, Counts, Done, Ended, History, How, PROTOCOL, PythonStatus, Refused, Reply,
-            Request, Said, SchedulerStatus, Shown, State, Status, StoreStatus, TASKS, Task, Tasks,
-            Text, WatchStatus, Which,
+            self, Code, Counts, Done, Ended, History, How, OfHistory, OfTasks, PROTOCOL,
+            PythonStatus, Refused, Reply, Request, Said, SchedulerStatus, Shown, State, Status,
+            StoreStatus, TASKS, Task, Tasks, Text, WatchStatus,
         },
     },
-    errors::words as error_words,
+    errors, explained,
+    metrics::snapshot::{OfScheduler, OfWatch},
 };
 
 /// The fences of syncs are numbered from here; the store's are below.
@@ -46,11 +46,21 @@ pub(super) struct Asking {
     server: Option<Server>,
     /// Where the configuration comes from, for people.
     config: Option<PathBuf>,
-    /// They wait for the reload that goes on, and for the one after it.
-    reloads: Vec<Answer>,
+    reloads: Reloads,
     syncs: Vec<Sync>,
     fences: u64,
     tails: Vec<Answer>,
+}
+
+/// Who waits for a reload, by how far it has come: each is told of its own.
+#[derive(Debug, Default)]
+struct Reloads {
+    /// It is not being read yet: another is, and the file may have changed since that began.
+    next: Vec<Answer>,
+    /// It is being read.
+    reading: Vec<Answer>,
+    /// It is good, and its Watches are being set; and what is to be said then.
+    adopted: Vec<(Answer, Done)>,
 }
 
 /// Who waits until what has happened has been handled.
@@ -72,7 +82,7 @@ impl Asking {
     pub(super) fn new(socket: Option<&Path>, config: Option<PathBuf>) -> Self {
         let server = socket.and_then(|path| {
             let failed = |error: &std::io::Error| {
-                let at = path.display();
+                let at = errors::shown_path(path);
                 match error.kind() {
                     std::io::ErrorKind::AddrInUse => ::log::warn!(
                         "the control socket {at} is another daemon's: this one cannot be asked"
@@ -80,7 +90,7 @@ impl Asking {
                     _ => ::log::warn!(
                         "this daemon cannot be asked: the control socket {at} cannot be made: \
                          {}",
-                        error_words(error)
+                        errors::words(error)
                     ),
                 }
             };
@@ -116,25 +126,52 @@ impl Asking {
         number >= FENCES
     }
 
-    /// Takes in that nothing is read anew any more.
-    pub(super) fn handle_stopping(&mut self) {
-        for answer in self.reloads.drain(..) {
-            answer.send(Reply::Refused(stopping()));
+    /// Takes in that the configuration begins to be read.
+    pub(super) fn handle_reading(&mut self) {
+        self.reloads.reading.append(&mut self.reloads.next);
+    }
+
+    /// Takes in that what was read is not good.
+    pub(super) fn handle_bad(&mut self) {
+        let said = "the configuration has mistakes: what was in force stays so";
+        let refused = Refused::new(Code::BadConfiguration, said)
+            .hint("`pyinotifyd check` and the log say which");
+        for answer in self.reloads.reading.drain(..) {
+            answer.send(Reply::Refused(refused.clone()));
         }
     }
 
-    /// Takes in that the configuration that was read is in force, or is not good.
-    pub(super) fn handle_reloaded(&mut self, is_good: bool) {
-        for answer in self.reloads.drain(..) {
-            answer.send(if is_good {
-                Reply::Done(Done::new("the configuration has been read anew and is in force"))
-            } else {
-                let said = "the configuration has mistakes: what was in force stays so";
-                Reply::Refused(
-                    Refused::new(Code::BadConfiguration, said)
-                        .hint("`pyinotifyd check` and the log say which"),
-                )
-            });
+    /// Takes in that what was read is good, and that its Watches are being set; and which keys have
+    /// changed that only a start puts in force.
+    pub(super) fn handle_adopted(&mut self, needs_restart: &[&'static str]) {
+        let mut message = "the configuration has been read anew and is in force".to_owned();
+        if !needs_restart.is_empty() {
+            message = format!("{message}, but {}", super::needs_restart(needs_restart));
+        }
+        let needs_restart = needs_restart.iter().map(|it| (*it).to_owned()).collect();
+        let done = Done { needs_restart, ..Done::new(message) };
+        let reading = self.reloads.reading.drain(..);
+        self.reloads.adopted.extend(reading.map(|it| (it, done.clone())));
+    }
+
+    /// Whether somebody waits until the Watches of a configuration are set.
+    pub(super) fn awaits_watches(&self) -> bool {
+        !self.reloads.adopted.is_empty()
+    }
+
+    /// Takes in that the Watches of the last configuration that was adopted are set.
+    pub(super) fn handle_in_force(&mut self) {
+        for (answer, done) in self.reloads.adopted.drain(..) {
+            answer.send(Reply::Done(done));
+        }
+    }
+
+    /// Takes in that nothing is read anew any more.
+    pub(super) fn handle_stopping(&mut self) {
+        let Reloads { next, reading, adopted } = std::mem::take(&mut self.reloads);
+        let adopted = adopted.into_iter().map(|(answer, _)| answer);
+        for answer in next.into_iter().chain(reading).chain(adopted) {
+            answer.send(Reply::Refused(stopping()));
         }
     }
 }
@@ -154,7 +191,7 @@ impl Loop {
             Request::Resume { scheduler } => self.pause(scheduler.as_deref(), false),
             Request::Reload if self.is_stopping() => Err(stopping()),
             Request::Reload if self.loading.has_source() => {
-                self.asking.reloads.push(answer);
+                self.asking.reloads.next.push(answer);
                 return self.reload();
             }
             Request::Reload => {
@@ -243,66 +280,38 @@ impl Loop {
     }
 
     fn status(&self) -> Status {
-        let (engine, plan) = (&self.engine, self.engine.plan());
-        let counts = engine.counts();
-        let (backlog, lag) = self.backlog();
-        let (directories, by_watch) = engine.tree().watched_by_watch();
+        let it = self.measure();
         Status {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            life: match engine.life() {
+            life: match self.engine.life() {
                 Life::Starting => words::Life::Starting,
                 Life::Running => words::Life::Running,
                 Life::Stopping { .. } | Life::GivingUp | Life::Over => words::Life::Stopping,
             },
             uptime: self.start.elapsed().as_secs_f64(),
             config: self.asking.config.as_ref().map(|it| shown_path(it)),
-            directories,
-            unwatched: engine.tree().unwatched(),
-            overflows: engine.overflows(),
-            backlog,
-            lag: lag.as_secs_f64(),
-            tasks: self::counts(counts),
-            slots: plan.slots.get(),
-            watches: plan
-                .watches()
-                .map(|(id, watch)| WatchStatus {
-                    paths: watch.paths.iter().map(|it| Shown::new(&it.source)).collect(),
-                    directories: by_watch.get(&id).copied().unwrap_or(0),
-                    events: engine.seen_by(id).total(),
-                })
-                .collect(),
-            schedulers: plan.schedulers().map(|(id, it)| self.scheduler(id, &it.name)).collect(),
-            python: self.description.is_some().then(|| PythonStatus {
-                pid: self.actions.hosted.current().map(crate::host::live::Live::pid),
-                running: self.actions.hosted.running(),
-                silent: self.silent_since.map(|it| it.elapsed().as_secs_f64()),
-                restarts: self.loading.restarts(),
+            directories: it.directories,
+            unwatched: it.unwatched,
+            overflows: it.overflows,
+            backlog: it.backlog,
+            lag: it.lag.as_secs_f64(),
+            tasks: counts(self.engine.counts()),
+            slots: it.slots,
+            watches: it.watches.iter().map(watch_status).collect(),
+            schedulers: it.schedulers.iter().map(scheduler_status).collect(),
+            python: it.python.map(|it| PythonStatus {
+                pid: it.pid,
+                running: it.runs,
+                silent: it.silent.map(|it| it.as_secs_f64()),
+                restarts: it.restarts,
             }),
-            store: self.keeping.as_ref().zip(self.state_dir.as_ref()).map(|(it, dir)| {
-                StoreStatus {
-                    path: shown_path(dir),
-                    error: it.error().map(str::to_owned),
-                    commits: it.commits(),
-                }
+            store: it.store.zip(self.state_dir.as_ref()).map(|(it, dir)| StoreStatus {
+                path: shown_path(dir),
+                error: it.error,
+                commits: it.commits,
             }),
-        }
-    }
-
-    fn scheduler(&self, id: SchedulerId, name: &str) -> SchedulerStatus {
-        let schedule = self.engine.schedule();
-        let totals = schedule.totals_of(id);
-        SchedulerStatus {
-            name: name.to_owned(),
-            paused: schedule.is_paused(id),
-            tasks: counts(schedule.counts_of(id)),
-            scheduled: totals.scheduled,
-            done: totals.done,
-            failed: totals.failed,
-            cancelled: totals.cancelled,
-            stopped: totals.stopped,
-            retried: totals.retried,
         }
     }
 
@@ -314,9 +323,10 @@ impl Loop {
         (here + waiting, oldest.map(|it| it.elapsed()).unwrap_or_default())
     }
 
-    fn tasks(&self, which: &Which) -> Result<Reply, Refused> {
-        let scheduler = which.scheduler.as_ref().map(|it| self.scheduler_named(it)).transpose()?;
-        let path = which.path.as_ref().map(bytes).transpose()?;
+    fn tasks(&self, which: &OfTasks) -> Result<Reply, Refused> {
+        let scheduler =
+            which.about.scheduler.as_ref().map(|it| self.scheduler_named(it)).transpose()?;
+        let path = which.about.path.as_ref().map(bytes).transpose()?;
         let fits = |it: &TaskView| {
             scheduler.is_none_or(|id| it.scheduler == Some(id))
                 && which.state.is_none_or(|state| state == state_of(it.state))
@@ -324,7 +334,7 @@ impl Loop {
         };
         let now = self.now();
         let plan = self.engine.plan();
-        let limit = which.limit.unwrap_or(TASKS.0).min(TASKS.1);
+        let limit = which.about.limit.unwrap_or(TASKS.0).min(TASKS.1);
         let (mut tasks, mut of) = (Vec::new(), 0);
         for it in self.engine.schedule().tasks().filter(fits) {
             of += 1;
@@ -336,18 +346,18 @@ impl Loop {
         Ok(Reply::Tasks(Tasks { tasks, of }))
     }
 
-    fn history(&self, which: &Which) -> Result<Reply, Refused> {
-        let path = which.path.as_ref().map(bytes).transpose()?;
+    fn history(&self, which: &OfHistory) -> Result<Reply, Refused> {
+        let path = which.about.path.as_ref().map(bytes).transpose()?;
         let (now, wall) = (self.now(), wall());
         let at = |it: &Finished| wall - now.since(it.at).as_secs_f64();
         let fits = |it: &&Finished| {
-            which.scheduler.as_ref().is_none_or(|name| **name == *it.scheduler)
+            which.about.scheduler.as_ref().is_none_or(|name| **name == *it.scheduler)
                 && (!which.failed || it.outcome.how() == task::How::Failed)
                 && which.since.is_none_or(|since| at(it) >= since)
                 && path.as_ref().is_none_or(|path| below(&it.event.pathname, path).is_some())
         };
         let all: Vec<&Finished> = self.engine.schedule().history().iter().filter(fits).collect();
-        let limit = which.limit.unwrap_or(TASKS.0).min(TASKS.1);
+        let limit = which.about.limit.unwrap_or(TASKS.0).min(TASKS.1);
         let last = &all[all.len().saturating_sub(limit)..];
         Ok(Reply::History(History { tasks: last.iter().map(|it| ended(it, at(it))).collect() }))
     }
@@ -365,7 +375,7 @@ impl Loop {
             }
         };
         self.handle(Input::Cancel(task.id));
-        Ok(Reply::Done(Done { message: said.to_owned(), task: Some(id.to_owned()) }))
+        Ok(Reply::Done(Done::of(said, id)))
     }
 
     fn run_now(&mut self, id: &str) -> Result<Reply, Refused> {
@@ -377,7 +387,7 @@ impl Loop {
         let paused = task.scheduler.is_some_and(|it| self.engine.schedule().is_paused(it));
         let when = if paused { "its scheduler is resumed" } else { "there is a slot" };
         let message = format!("the task starts as soon as {when}");
-        Ok(Reply::Done(Done { message, task: Some(id.to_owned()) }))
+        Ok(Reply::Done(Done::of(message, id)))
     }
 
     fn retry(&mut self, id: &str) -> Result<Reply, Refused> {
@@ -402,7 +412,7 @@ impl Loop {
         };
         self.handle(Input::RunNow(new));
         let message = "it runs again as soon as there is a slot".to_owned();
-        Ok(Reply::Done(Done { message, task: Some(new.to_string()) }))
+        Ok(Reply::Done(Done::of(message, new.to_string())))
     }
 
     fn pause(&mut self, name: Option<&str>, pauses: bool) -> Result<Reply, Refused> {
@@ -431,7 +441,7 @@ impl Loop {
                 .hint("`pyinotifyd --list` lists them")
         })?;
         let explanation = explain(self.engine.plan(), &bytes(path)?, is_dir, event);
-        Ok(Reply::Text(Text { text: cli::explain::shown(&explanation, json) }))
+        Ok(Reply::Text(Text { text: explained::shown(&explanation, json) }))
     }
 
     fn task_named(&self, id: &str) -> Result<TaskView, Refused> {
@@ -488,6 +498,29 @@ fn one<T>(
 
 fn wall() -> f64 {
     Duration::from_nanos(u64::try_from(time::now()).unwrap_or(0)).as_secs_f64()
+}
+
+fn watch_status(it: &OfWatch) -> WatchStatus {
+    WatchStatus {
+        paths: it.paths.iter().map(|it| Shown::new(it)).collect(),
+        directories: it.directories,
+        events: it.events.total(),
+    }
+}
+
+fn scheduler_status(it: &OfScheduler) -> SchedulerStatus {
+    let totals = &it.totals;
+    SchedulerStatus {
+        name: it.name.to_string(),
+        paused: it.is_paused,
+        tasks: counts(it.counts),
+        scheduled: totals.scheduled,
+        done: totals.done,
+        failed: totals.failed,
+        cancelled: totals.cancelled,
+        stopped: totals.stopped,
+        retried: totals.retried,
+    }
 }
 
 fn counts(counts: pyinotifyd_core::schedule::Counts) -> Counts {
@@ -549,5 +582,41 @@ fn said(report: &Report) -> Said {
         task: report.task.map(|it| it.to_string()),
         path: report.say.path().map(Shown::new),
         message: report.say.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reload_is_answered_with_what_has_become_of_itself() {
+        let mut asking = Asking::default();
+        let ask = |asking: &mut Asking| {
+            let (answer, arrives) = Answer::pair();
+            asking.reloads.next.push(answer);
+            arrives
+        };
+        let mut good = ask(&mut asking);
+        asking.handle_reading();
+        let mut bad = ask(&mut asking);
+        let mut another = ask(&mut asking);
+        asking.handle_adopted(&["state_dir"]);
+        asking.handle_reading();
+        let mut last = ask(&mut asking);
+        asking.handle_bad();
+        for it in [&mut bad, &mut another] {
+            assert!(matches!(it.try_recv(), Ok(Reply::Refused(_))));
+        }
+        asking.handle_reading();
+        assert!(good.try_recv().is_err(), "its Watches are not set");
+        asking.handle_in_force();
+        assert!(
+            matches!(good.try_recv(), Ok(Reply::Done(it)) if it.needs_restart == ["state_dir"])
+        );
+        assert!(last.try_recv().is_err(), "it is being read");
+        asking.handle_adopted(&[]);
+        asking.handle_stopping();
+        assert!(matches!(last.try_recv(), Ok(Reply::Refused(it)) if it.code == Code::Stopping));
     }
 }

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::{Fresh, Loop, Source};
 use crate::{
     action::hosted::{self, Gone, task_id},
+    errors::words,
     host::{
         live::{Heard, HostId},
         start,
@@ -115,6 +116,7 @@ impl Loop {
         self.service.handle_reload(time::monotonic());
         self.loading.reloads = match self.loading.reloads {
             Reloads::Idle => {
+                self.asking.handle_reading();
                 self.loading.read(Duration::ZERO, |it| Loaded::Reload(it.load()));
                 Reloads::Reading
             }
@@ -139,12 +141,11 @@ impl Loop {
                 self.measuring.reloads.add(fresh.is_some());
                 if let Some(fresh) = fresh {
                     self.loading.backoff = BACKOFF.0;
+                    self.asking.handle_adopted(&fresh.needs_restart);
                     self.adopt(fresh, true);
                 } else {
                     self.service.handle_refused();
-                    if !again {
-                        self.asking.handle_reloaded(false);
-                    }
+                    self.asking.handle_bad();
                 }
                 if again {
                     self.loading.reloads = Reloads::Idle;
@@ -160,7 +161,8 @@ impl Loop {
             Loaded::Restart(Some(fresh)) => {
                 let described = fresh.host.as_ref().map(|it| &it.description);
                 let is_new = described != self.description.as_ref();
-                self.adopt(fresh, is_new);
+                // A reload whose host was lost at once is still to be put in force.
+                self.adopt(fresh, is_new || self.asking.awaits_watches());
             }
             Loaded::Restart(None) => self.restart(),
             Loaded::Changed(_, None) => (),
@@ -175,14 +177,6 @@ impl Loop {
         }
     }
 
-    /// Takes in that the Watches of a configuration are set. Who has asked for one that is still
-    /// being read is told later.
-    pub(super) fn in_force(&mut self) {
-        if self.loading.reloads == Reloads::Idle {
-            self.asking.handle_reloaded(true);
-        }
-    }
-
     /// Puts a configuration in force.
     fn adopt(&mut self, fresh: Fresh, is_new: bool) {
         log::reconfigure(fresh.log);
@@ -190,7 +184,7 @@ impl Loop {
         if let Some(host) = fresh.host {
             let description = host.description.clone();
             if let Err(error) = self.actions.hosted.attach(host) {
-                ::log::error!("cannot speak with Python: {error}");
+                ::log::error!("cannot speak with Python: {}", words(&error));
                 return self.restart();
             }
             self.description = Some(description);

@@ -22,7 +22,7 @@ use pyinotifyd_core::{
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::{
-    errors::Fatal,
+    errors::{Fatal, words},
     store::{Kept, Opened, Reply, RowState, Say, Store, TaskRow, Trouble, Writer},
 };
 
@@ -99,7 +99,7 @@ impl Keeping {
                 let _ = reply.send(it);
             }))
             .map_err(|error| {
-                Fatal::text(format!("cannot start the thread of the store: {error}"))
+                Fatal::text(format!("cannot start the thread of the store: {}", words(&error)))
             })?;
         let clock = Clock { wall };
         let keeping = Self {

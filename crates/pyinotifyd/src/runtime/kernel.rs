@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::translate;
-use crate::errors::Fatal;
+use crate::errors::{Fatal, words};
 
 /// The largest backlog of records, in bytes; beyond it the kernel's own queue fills, and then its
 /// overflow tells that something was lost.
@@ -66,7 +66,7 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn new(wake: Arc<Notify>) -> Result<Self, Fatal> {
         let inotify = Inotify::new().map_err(|error| no_instance(&error))?;
-        let threads = |error| Fatal::text(format!("cannot start a thread: {error}"));
+        let threads = |error| Fatal::text(format!("cannot start a thread: {}", words(&error)));
         let waker = Arc::clone(&wake);
         let reader =
             Reader::spawn(&inotify, BACKLOG, move || waker.notify_one()).map_err(threads)?;
@@ -76,7 +76,8 @@ impl Kernel {
             Ok(mounts) => Some(mounts),
             Err(error) => {
                 ::log::warn!(
-                    "mounts below the Watches go unnoticed: /proc/self/mountinfo: {error}"
+                    "mounts below the Watches go unnoticed: /proc/self/mountinfo: {}",
+                    words(&error)
                 );
                 None
             }
@@ -104,14 +105,14 @@ impl Kernel {
 
     pub(super) fn leave(&self, wd: Wd) {
         if let Err(error) = self.inotify.remove(wd.0) {
-            ::log::warn!("cannot remove a watch: inotify_rm_watch: {error}");
+            ::log::warn!("cannot remove a watch: inotify_rm_watch: {}", words(&error));
         }
     }
 
     /// The watches that are the tree's, or nobody's.
     pub(super) fn watches(&self) -> Vec<Wd> {
         let watches = self.inotify.watches().unwrap_or_else(|error| {
-            ::log::warn!("watches that are left over are not looked for: /proc: {error}");
+            ::log::warn!("watches that are left over are not looked for: /proc: {}", words(&error));
             Vec::new()
         });
         watches.into_iter().map(Wd).collect()
@@ -161,7 +162,7 @@ impl Kernel {
     fn give_up(&mut self, out: &mut Vec<(Ticket, Result<Found, EnterError>)>) {
         let walkers = match spawn_walkers(&self.inotify, &self.wake) {
             Ok(walkers) => walkers,
-            Err(error) => return ::log::error!("cannot start a thread: {error}"),
+            Err(error) => return ::log::error!("cannot start a thread: {}", words(&error)),
         };
         let waiting = std::mem::replace(&mut self.walkers, walkers).abandon();
         let (kept, hung) = std::mem::take(&mut self.asked)
@@ -193,7 +194,7 @@ impl Kernel {
         let taken = self.reader.take(into);
         if let Some(errno) = taken.failed {
             let error = io::Error::from_raw_os_error(errno);
-            ::log::error!("the kernel's events cannot be read any more: {error}");
+            ::log::error!("the kernel's events cannot be read any more: {}", words(&error));
         }
         taken
     }
@@ -236,7 +237,7 @@ impl Kernel {
                         }
                     }
                 }
-                Err(error) => ::log::warn!("cannot read /proc/self/mountinfo: {error}"),
+                Err(error) => ::log::warn!("cannot read /proc/self/mountinfo: {}", words(&error)),
             }
         }
         let due = self.unmounted.partition_point(|it| it.0 <= now);

@@ -15,6 +15,8 @@ use crate::{
         server::Answer,
         words::{Reply, Text},
     },
+    errors::words,
+    host::live::Live,
     log,
     metrics::{
         Snapshot,
@@ -59,7 +61,10 @@ impl Measuring {
                 ::log::info!("the metrics are at http://{}/metrics", server.address());
                 self.server = Some(server);
             }
-            Err(error) => ::log::warn!("the metrics cannot be served at {address}: {error}"),
+            Err(error) => {
+                let error = words(&error);
+                ::log::warn!("the metrics cannot be served at {address}: {error}");
+            }
         }
     }
 
@@ -103,15 +108,15 @@ impl Loop {
             totals: schedule.totals_of(id).clone(),
         };
         let python = self.description.is_some().then(|| OfPython {
-            is_up: self.actions.hosted.current().is_some(),
+            pid: self.actions.hosted.current().map(Live::pid),
             restarts: self.loading.restarts(),
             runs: self.actions.hosted.running(),
-            silent: self.silent_since.map(|it| it.elapsed()).unwrap_or_default(),
+            silent: self.silent_since.map(|it| it.elapsed()),
         });
         let store = self
             .keeping
             .as_ref()
-            .map(|it| OfStore { commits: it.commits(), has_error: it.error().is_some() });
+            .map(|it| OfStore { commits: it.commits(), error: it.error().map(str::to_owned) });
         Snapshot {
             started: self.measuring.started,
             is_ready: engine.life() == Life::Running,

@@ -21,6 +21,7 @@ use pyinotifyd_core::{
 use pyinotifyd_sys::{enter, lease, mounts::MountWatch, stamp};
 
 use super::index::{Looked, Place};
+use crate::errors::words;
 
 /// So long a look may take. Meanwhile nothing is written, and so no run starts.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -96,7 +97,7 @@ impl Eyes {
         let thread = match self.thread.take().map_or_else(|| Thread::start((self.new)()), Ok) {
             Ok(thread) => self.thread.insert(thread),
             Err(error) => {
-                log::error!("files are not looked at: cannot start a thread: {error}");
+                log::error!("files are not looked at: cannot start a thread: {}", words(&error));
                 return None;
             }
         };

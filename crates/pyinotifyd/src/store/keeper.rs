@@ -25,6 +25,7 @@ use super::{
     journal::Journal,
     room::Room,
 };
+use crate::errors::words;
 
 /// So many commits, or rows, the log of the database grows by before it is written back: some
 /// megabytes.
@@ -107,7 +108,7 @@ impl Keeper {
     /// Holds back room for hard times. That there is none is trouble already.
     pub(super) fn begin(&mut self, now: Instant, out: &mut Heard) {
         if let Err(error) = self.room.take() {
-            let error = format!("cannot hold back room on the disk: {error}");
+            let error = format!("cannot hold back room on the disk: {}", words(&error));
             self.degrade(now, false, error, out);
         }
     }

@@ -13,13 +13,12 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use pyinotifyd_core::path::shown;
 use pyinotifyd_sys::disk;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
 };
 
-use crate::errors::words;
+use crate::errors::{shown_path, words};
 
 use super::{
     Kept,
@@ -44,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Something about the directory or a file in it failed.
-    #[error("cannot {what} {}: {}", name(path), words(source))]
+    #[error("cannot {what} {}: {}", shown_path(path), words(source))]
     File {
         /// What was tried.
         what: &'static str,
@@ -54,7 +53,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The directory is none, or the database is no regular file.
-    #[error("cannot keep state in {}: it is no {wanted}", name(path))]
+    #[error("cannot keep state in {}: it is no {wanted}", shown_path(path))]
     Kind {
         /// What.
         path: PathBuf,
@@ -62,7 +61,7 @@ pub enum OpenError {
         wanted: &'static str,
     },
     /// Others can write in the directory.
-    #[error("cannot keep state in {}: others can write in it (mode {mode:04o})", name(path))]
+    #[error("cannot keep state in {}: others can write in it (mode {mode:04o})", shown_path(path))]
     Writable {
         /// The directory.
         path: PathBuf,
@@ -70,7 +69,7 @@ pub enum OpenError {
         mode: u32,
     },
     /// The directory belongs to somebody else.
-    #[error("cannot keep state in {}: it belongs to the user {uid}", name(path))]
+    #[error("cannot keep state in {}: it belongs to the user {uid}", shown_path(path))]
     Owner {
         /// The directory.
         path: PathBuf,
@@ -78,7 +77,7 @@ pub enum OpenError {
         uid: u32,
     },
     /// Another daemon has it.
-    #[error("cannot use {}: another pyinotifyd has it{}", name(path), process(*pid))]
+    #[error("cannot use {}: another pyinotifyd has it{}", shown_path(path), process(*pid))]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -86,7 +85,10 @@ pub enum OpenError {
         pid: Option<u32>,
     },
     /// A newer version of this program has written it.
-    #[error("cannot use {}: it has version {found}, and this program knows {known}", name(path))]
+    #[error(
+        "cannot use {}: it has version {found}, and this program knows {known}",
+        shown_path(path)
+    )]
     Newer {
         /// The database.
         path: PathBuf,
@@ -96,19 +98,22 @@ pub enum OpenError {
         known: i64,
     },
     /// There is no room.
-    #[error("cannot use {}: there is no room on its disk", name(path))]
+    #[error("cannot use {}: there is no room on its disk", shown_path(path))]
     NoRoom {
         /// The database.
         path: PathBuf,
     },
     /// The file system cannot do what the database needs.
-    #[error("cannot use {}: its file system cannot share memory between processes", name(path))]
+    #[error(
+        "cannot use {}: its file system cannot share memory between processes",
+        shown_path(path)
+    )]
     Shared {
         /// The database.
         path: PathBuf,
     },
     /// Anything else.
-    #[error("cannot use {}: {error}", name(path))]
+    #[error("cannot use {}: {error}", shown_path(path))]
     Database {
         /// The database.
         path: PathBuf,
@@ -136,10 +141,6 @@ impl OpenError {
             Self::File { .. } | Self::Kind { .. } | Self::Database { .. } => None,
         }
     }
-}
-
-fn name(path: &Path) -> impl std::fmt::Display {
-    shown(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
 fn process(pid: Option<u32>) -> String {

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Signal, geteuid};
 use serde_json::Value;
 
-use super::support::{Daemon, World};
+use super::support::{DEADLINE, Daemon, World};
 
 /// `wait` waits until somebody starts it, `gate` runs until the file `open` is there, `fail` fails.
 const CONFIG: &str = r#"
@@ -232,6 +232,49 @@ fn a_reload_says_whether_the_configuration_is_good() {
     ]);
     let text = String::from_utf8(explained.stdout).unwrap();
     assert!(text.contains("scheduled: `other`"), "{text}");
+}
+
+#[test]
+fn a_reload_says_what_only_a_restart_puts_in_force() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, CONFIG);
+    let changed = format!("state_dir = \"@/state\"\ncontrol_socket = \"@/other\"\n{CONFIG}");
+    world.configure(&changed);
+    let said = daemon.json(&["reload"]);
+    assert_eq!(said["needs_restart"], serde_json::json!(["state_dir", "control_socket"]));
+    let sentence = "state_dir and control_socket changed: only a restart puts that in force";
+    assert!(said["message"].as_str().unwrap().ends_with(sentence), "{said}");
+    daemon.wait(&format!(" - WARNING - {}: {sentence}", world.path("config.toml").display()));
+    assert!(!world.path("state").exists() && !world.path("other").exists());
+    world.configure(CONFIG);
+    assert_eq!(daemon.json(&["reload"])["needs_restart"], Value::Null);
+}
+
+#[test]
+fn a_reload_that_is_refused_takes_nothing_from_a_good_one_before_it() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, CONFIG);
+    // Its Watches take a while to be set.
+    for number in 0..5_000 {
+        world.mkdir(&format!("large/{number}"));
+    }
+    let more = "[[watch]]\npath = \"@/large\"\nevent_map = { IN_DELETE = \"fail\" }\n";
+    world.configure(&format!("{CONFIG}{more}"));
+    let [mut good, mut bad, mut state] = [(); 3].map(|()| connect(&world));
+    say(&mut good, b"{\"ask\":\"reload\"}\n");
+    // `sync` is one, too.
+    let watches = |state: &mut BufReader<UnixStream>| {
+        say(state, b"{\"ask\":\"status\"}\n");
+        line(state)["watches"].as_array().unwrap().len()
+    };
+    let begun = Instant::now();
+    while watches(&mut state) < 3 {
+        assert!(begun.elapsed() < DEADLINE, "{daemon}");
+    }
+    world.configure("[watch\n");
+    say(&mut bad, b"{\"ask\":\"reload\"}\n");
+    assert_eq!(line(&mut bad)["code"], "bad-configuration");
+    assert_eq!(line(&mut good)["reply"], "done");
 }
 
 #[test]

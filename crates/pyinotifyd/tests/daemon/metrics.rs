@@ -133,12 +133,13 @@ fn nobody_holds_up_the_daemon_over_http() {
     let silent: Vec<_> = (0..50).map(|_| send(address, b"GET /metrics HTTP/1.1\r\nA")).collect();
     world.write("w/a");
     daemon.sync();
-    drop(silent);
     for (request, status) in [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), "400"),
-        (b"GET /etc/passwd HTTP/1.1\r\n\r\n", "404"),
-        (b"GET /../metrics HTTP/1.1\r\n\r\n", "404"),
-        (b"DELETE /metrics HTTP/1.1\r\n\r\n", "405"),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", "400"),
+        (b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421"),
+        (b"GET /etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
+        (b"GET /../metrics HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", "404"),
+        (b"DELETE /metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n", "405"),
     ] {
         let answer = answer(send(address, request));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
@@ -149,6 +150,7 @@ fn nobody_holds_up_the_daemon_over_http() {
     let watch = world.path("w").display().to_string();
     let labels = [("watch", watch.as_str()), ("event", "IN_CLOSE_WRITE")];
     assert_eq!(count(&scrape(address), "pyinotifyd_events_total", &labels), 1);
+    drop(silent);
     daemon.stop();
 }
 

@@ -4,6 +4,29 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use crate::support::{Daemon, World};
 
+/// A plain function that is held up by the event of `first` until the gate is opened, and tells of all
+/// others.
+fn gated(event_map: &str) -> String {
+    format!(
+        r#"
+os.mkfifo("@/gate")
+
+def gated(event):
+    if event.name == "first":
+        open("@/gate").close()
+    else:
+        seen(event)
+
+watches = [Watch("@/w", {event_map})]
+"#
+    )
+}
+
+/// Returns once Python has opened its end; by then it holds everything up.
+fn open_gate(world: &World) {
+    drop(fs::OpenOptions::new().write(true).open(world.path("gate")).unwrap());
+}
+
 #[test]
 fn a_host_that_ends_takes_its_tasks_with_it_and_nothing_else() {
     let world = World::new();
@@ -140,20 +163,7 @@ watches = [Watch("@/w", {"IN_CLOSE_WRITE": python, "IN_ATTRIB": patient})]
 #[test]
 fn plain_functions_get_each_event_however_many_wait() {
     let world = World::new();
-    let mut daemon = start!(
-        &world,
-        r#"
-os.mkfifo("@/gate")
-
-def gated(event):
-    if event.name == "first":
-        open("@/gate").close()
-    else:
-        seen(event)
-
-watches = [Watch("@/w", {"IN_ATTRIB": gated, "IN_CREATE": gated})]
-"#
-    );
+    let mut daemon = start!(&world, &gated(r#"{"IN_ATTRIB": gated, "IN_CREATE": gated}"#));
     let mut expected = Vec::new();
     for name in ["w/a", "w/b", "w/first"] {
         fs::File::create(world.path(name)).unwrap();
@@ -166,8 +176,7 @@ watches = [Watch("@/w", {"IN_ATTRIB": gated, "IN_CREATE": gated})]
         fs::set_permissions(world.path(name), mode).unwrap();
         expected.push(if number % 2 == 0 { "IN_ATTRIB w/a" } else { "IN_ATTRIB w/b" });
     }
-    // Opened once the function has opened its end; by then it holds everything up.
-    drop(fs::OpenOptions::new().write(true).open(world.path("gate")).unwrap());
+    open_gate(&world);
     daemon.sync();
     assert_eq!(daemon.told(), expected);
     daemon.stop();
@@ -253,9 +262,10 @@ watches = [Watch("@/w", {"IN_CREATE": bad}), Watch("@/other", {"IN_CREATE": [she
         }
     };
     world.write("w/blocks");
-    daemon.wait("blocks");
+    // Not the line about the file of that name.
+    daemon.wait(" - blocks");
     beside(&mut daemon, "while-it-blocks");
-    drop(fs::OpenOptions::new().write(true).open(world.path("gate")).unwrap());
+    open_gate(&world);
     world.write("w/leaks");
     daemon.wait(" - leaks");
     beside(&mut daemon, "while-it-leaks");
@@ -277,27 +287,14 @@ watches = [Watch("@/w", {"IN_CREATE": bad}), Watch("@/other", {"IN_CREATE": [she
 #[test]
 fn what_a_blocked_python_does_not_take_waits_for_it() {
     let world = World::new();
-    let mut daemon = start!(
-        &world,
-        r#"
-os.mkfifo("@/gate")
-
-def gated(event):
-    if event.name == "first":
-        open("@/gate").close()
-    else:
-        seen(event)
-
-watches = [Watch("@/w", {"IN_CREATE": gated})]
-"#
-    );
+    let mut daemon = start!(&world, &gated(r#"{"IN_CREATE": gated}"#));
     fs::File::create(world.path("w/first")).unwrap();
     // More than a socket holds, by far.
     let names: Vec<_> = (0..8_000).map(|it| format!("w/{it:0>200}")).collect();
     for name in &names {
         fs::File::create(world.path(name)).unwrap();
     }
-    drop(fs::OpenOptions::new().write(true).open(world.path("gate")).unwrap());
+    open_gate(&world);
     daemon.sync();
     let expected: Vec<_> = names.iter().map(|it| format!("IN_CREATE {it}")).collect();
     assert_eq!(daemon.told(), expected);

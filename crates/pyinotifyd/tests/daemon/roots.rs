@@ -337,6 +337,39 @@ fn mounts_come_and_go_below_a_watch() {
 }
 
 #[test]
+fn what_came_into_a_bind_mount_while_it_was_away_is_watched() {
+    let name = "what_came_into_a_bind_mount_while_it_was_away_is_watched";
+    if !is_inside(&format!("roots::{name}")) {
+        return;
+    }
+    let world = World::new();
+    let (source, at) = (world.mkdir("source"), world.mkdir("w/at"));
+    world.mkdir("source/old");
+    let mount = || run(Command::new("mount").arg("--bind").args([&source, &at]));
+    let unmount = || run(Command::new("umount").arg(&at));
+    mount();
+    let mut daemon = Daemon::start(&world, &closed("\"@/w\"", ""));
+    world.write("w/at/old/f");
+    assert_eq!(told(&mut daemon), each_closed(&["w/at/old/f"]));
+    unmount();
+    // Nothing of this can be found where the daemon looks for it.
+    world.mkdir("source/new");
+    world.mkdir("source/old/new");
+    daemon.sync();
+    mount();
+    is_noticed(&world, &mut daemon, "w/at/new/f");
+    is_noticed(&world, &mut daemon, "w/at/old/new/f");
+    unmount();
+    // The directory that the daemon knows there ends, and another takes its name.
+    fs::remove_dir_all(&source).unwrap();
+    daemon.sync();
+    world.mkdir("source");
+    mount();
+    is_noticed(&world, &mut daemon, "w/at/f");
+    daemon.stop();
+}
+
+#[test]
 fn a_bind_mount_is_a_second_place_of_the_same_directory() {
     if !is_inside("roots::a_bind_mount_is_a_second_place_of_the_same_directory") {
         return;

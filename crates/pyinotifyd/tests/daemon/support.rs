@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read},
+    io::Read,
+    ops::{Deref, DerefMut},
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, ExitStatus, Output, Stdio},
+    time::Instant,
 };
 
 use rustix::{
@@ -18,10 +17,8 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use crate::starts;
-
-/// How long a line may take. Nothing that works comes near it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) use crate::program::DEADLINE;
+use crate::{program::Program, starts};
 
 /// What a configuration begins with here: lines of one task stand alone, so that a hundred
 /// thousand of them are read in a second; and `sync` is what [`Daemon::sync`] waits for.
@@ -117,16 +114,25 @@ impl World {
     }
 }
 
-/// The program, running. Killed when it is dropped.
+/// The daemon, running in its folder. Killed when it is dropped.
 pub(crate) struct Daemon<'a> {
     world: &'a World,
-    child: Child,
-    lines: Receiver<String>,
-    /// Everything it has said.
-    pub(crate) log: Vec<String>,
-    /// How much of `log` has been looked at by [`Daemon::wait`].
-    looked: usize,
+    program: Program,
     syncs: u32,
+}
+
+impl Deref for Daemon<'_> {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl DerefMut for Daemon<'_> {
+    fn deref_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
 }
 
 /// `SEEN|mask|path|source` of a log line, with the path below the world's folder.
@@ -159,38 +165,8 @@ impl<'a> Daemon<'a> {
     fn start_with(world: &'a World, file: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pyinotifyd"));
         command.arg("run").arg("-c").arg(world.path(file));
-        // What a service manager says to the tests is not said to it.
-        for name in [
-            "JOURNAL_STREAM",
-            "NOTIFY_SOCKET",
-            "STATE_DIRECTORY",
-            "LISTEN_FDS",
-            "PYINOTIFYD_PYTHON",
-        ] {
-            command.env_remove(name);
-        }
-        command.env("RUNTIME_DIRECTORY", world.path("run"));
-        let _start = starts::one();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let (said, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n') {
-                // A test that has ended does not listen any more.
-                let line = String::from_utf8(line.unwrap()).expect("the log is text");
-                if said.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut daemon = Self { world, child, lines, log: Vec::new(), looked: 0, syncs: 0 };
-        daemon.wait(" - ready, ");
-        daemon
+        command.env("RUNTIME_DIRECTORY", world.path("run")).stdout(Stdio::null());
+        Self { world, program: Program::start(command, " - ready, "), syncs: 0 }
     }
 
     /// Asks it over its control socket: a command, such as `status`, and its arguments.
@@ -213,30 +189,6 @@ impl<'a> Daemon<'a> {
 
     pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(self.pid(), signal).unwrap();
-    }
-
-    /// Waits for a line with this in it, behind the one that was waited for last.
-    pub(crate) fn wait(&mut self, part: &str) -> String {
-        self.wait_for(part, |line| line.contains(part))
-    }
-
-    /// Waits for a line that `is` so, behind the one that was waited for last.
-    pub(crate) fn wait_for(&mut self, what: &str, is: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            while self.looked < self.log.len() {
-                self.looked += 1;
-                if is(&self.log[self.looked - 1]) {
-                    return self.log[self.looked - 1].clone();
-                }
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => self.log.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("no {what:?} within {DEADLINE:?}: {self}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("ended without {what:?}: {self}"),
-            }
-        }
     }
 
     /// Returns when everything that happened before has been handled: what is found in a new
@@ -262,14 +214,8 @@ impl<'a> Daemon<'a> {
     /// Waits until the log ends and the process with it.
     pub(crate) fn wait_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => self.log.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("does not end: {self}"),
-                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
-            }
-        }
+        while self.hears(deadline) {}
+        self.child.wait().unwrap()
     }
 
     /// Ends it with SIGTERM, and reads all that it says.
@@ -354,17 +300,7 @@ impl<'a> Daemon<'a> {
 
 impl std::fmt::Display for Daemon<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let skipped = self.log.len().saturating_sub(40);
-        write!(f, "the log, without its first {skipped} lines:")?;
-        self.log[skipped..].iter().try_for_each(|line| write!(f, "\n{line}"))
-    }
-}
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        // It may be stopped or have ended: both are well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.program.fmt(f)
     }
 }
 

@@ -4,24 +4,18 @@ use std::{
     ffi::OsStr,
     fmt::Write as _,
     fs,
-    io::{BufRead, BufReader},
+    ops::{Deref, DerefMut},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use crate::starts;
+use crate::{program::Program, starts};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_pyinotifyd");
-
-/// How long a line may take. Nothing that works comes near it.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where the paths of the pages begin.
 const ROOTS: [&str; 6] = ["/etc/", "/media/", "/srv/", "/usr/", "/var/", "\"/etc\""];
@@ -336,60 +330,30 @@ fn uid_of(name: &str) -> u32 {
 
 /// The program, running. Killed when it is dropped.
 pub(crate) struct Running {
-    pub(crate) child: Child,
-    lines: Receiver<String>,
-    /// Everything it has said.
-    pub(crate) log: Vec<String>,
-    /// How much of `log` has been looked at.
-    looked: usize,
+    program: Program,
     sync: PathBuf,
     syncs: usize,
 }
 
+impl Deref for Running {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
+}
+
 impl Running {
     /// Starts it, and waits until it says so.
-    pub(crate) fn start(mut command: Command, ready: &str, sync: PathBuf) -> Self {
-        // What a service manager says to the tests is not said to it.
-        for name in [
-            "JOURNAL_STREAM",
-            "NOTIFY_SOCKET",
-            "STATE_DIRECTORY",
-            "LISTEN_FDS",
-            "PYINOTIFYD_PYTHON",
-        ] {
-            command.env_remove(name);
-        }
-        let _start = starts::one();
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (said, lines) = channel();
-        thread::spawn(move || {
-            // A test that has ended does not listen any more.
-            stderr.lines().map(Result::unwrap).try_for_each(|line| said.send(line).ok())
-        });
+    pub(crate) fn start(command: Command, ready: &str, sync: PathBuf) -> Self {
         let syncs = fs::read_dir(&sync).map_or(0, Iterator::count);
-        let mut running = Self { child, lines, log: Vec::new(), looked: 0, sync, syncs };
-        running.wait(ready);
-        running
-    }
-
-    /// Waits for a line with this in it, behind the one that was waited for last.
-    pub(crate) fn wait(&mut self, part: &str) -> String {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            while self.looked < self.log.len() {
-                self.looked += 1;
-                if self.log[self.looked - 1].contains(part) {
-                    return self.log[self.looked - 1].clone();
-                }
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => self.log.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("no {part:?}: {:#?}", self.log),
-                Err(RecvTimeoutError::Disconnected) => panic!("ended: {:#?}", self.log),
-            }
-        }
+        Self { program: Program::start(command, ready), sync, syncs }
     }
 
     /// Waits until so many lines have had this in them since the start.
@@ -441,14 +405,6 @@ impl Running {
         let syncs = self.syncs;
         let counts = parts.map(|it| self.count(it));
         assert_eq!(counts, [runs, runs, syncs, 0, 0], "{:#?}", self.log);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended: that is well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -32,17 +32,29 @@ pub(super) fn reply(reply: &Reply) -> String {
             Some(task) => format!("{}: {}\n", short(task), OneLine(&it.message)),
             None => format!("{}\n", OneLine(&it.message)),
         },
-        Reply::Text(it) => it.text.clone(),
+        Reply::Text(it) => text(&it.text),
         Reply::Said(it) => said(it),
         Reply::Refused(it) => format!("{}\n", OneLine(&it.message)),
     }
+}
+
+/// A text of several lines.
+pub(super) fn text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 1);
+    for line in text.lines() {
+        writeln!(shown, "{}", OneLine(line)).expect("a String takes all");
+    }
+    shown
 }
 
 fn status(it: &Status) -> String {
     let life = life(it.life);
     let mut facts = Table::new();
     let uptime = human(it.uptime.trunc());
-    facts.row(["daemon".into(), format!("{life} for {uptime}, pid {}, {}", it.pid, it.version)]);
+    facts.row([
+        "daemon".into(),
+        format!("{life} for {uptime}, pid {}, {}", it.pid, OneLine(&it.version)),
+    ]);
     if let Some(config) = &it.config {
         facts.row(["configuration".into(), path(config)]);
     }
@@ -182,7 +194,7 @@ fn task(it: &Task) -> [String; 7] {
         state.into(),
         time.unwrap_or_else(|| "-".into()),
         it.attempt.to_string(),
-        it.event.clone(),
+        OneLine(&it.event).to_string(),
         path(&it.path),
     ]
 }
@@ -216,18 +228,20 @@ fn ended(it: &Ended) -> [String; 7] {
 
 fn said(it: &Said) -> String {
     let task = it.task.as_ref().map(|it| format!("{}: ", short(it))).unwrap_or_default();
-    let (at, level, name) = (at(it.at), &it.level, shown(it.logname.as_bytes()));
+    let (at, level, name) =
+        (at(it.at), OneLine(&it.level).to_string(), shown(it.logname.as_bytes()));
     format!("{at} {level:<7} {name}: {task}{}\n", OneLine(&it.message))
 }
 
 /// As much of a task's id as people need.
 pub(in crate::cli) fn short(task: &str) -> String {
-    task.chars().take(ID).collect()
+    OneLine(&task.chars().take(ID).collect::<String>()).to_string()
 }
 
 /// A path, safe to show.
 pub(in crate::cli) fn path(it: &Shown) -> String {
-    it.bytes().map_or_else(|| it.path.clone(), |it| shown(&it).to_string())
+    let unreadable = || OneLine(&it.path).to_string();
+    it.bytes().map_or_else(unreadable, |it| shown(&it).to_string())
 }
 
 /// A time as people write it.
@@ -282,8 +296,77 @@ impl<const N: usize> fmt::Display for Table<N> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::cli::top::samples;
+
+    /// What a server could want a terminal to do: another title, another line, text from the right.
+    const EVIL: &str = "\u{1b}]0;x\u{7}\r\u{9b}2J\u{202e}";
+
+    /// An answer in which every text is [`EVIL`], but for words that are one of a few.
+    fn evil(mut answer: Value, words: &[&str]) -> Reply {
+        fn spoil(value: &mut Value, words: &[&str]) {
+            match value {
+                Value::String(text) if !words.contains(&text.as_str()) => *text = EVIL.into(),
+                Value::Array(values) => values.iter_mut().for_each(|it| spoil(it, words)),
+                Value::Object(fields) => fields.values_mut().for_each(|it| spoil(it, words)),
+                Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => (),
+            }
+        }
+        spoil(&mut answer, words);
+        serde_json::from_value(answer).unwrap()
+    }
+
+    #[test]
+    fn nothing_that_is_answered_does_anything_to_a_terminal() {
+        let counts = json!({ "waiting": 1, "ready": 1, "running": 1 });
+        let scheduler = json!({
+            "name": "x", "paused": true, "waiting": 1, "ready": 1, "running": 1, "scheduled": 1,
+            "done": 1, "failed": 1, "cancelled": 1, "stopped": 1, "retried": 1,
+        });
+        let status = json!({
+            "reply": "status", "protocol": 1, "version": "x", "pid": 1, "life": "running",
+            "uptime": 1.0, "config": { "path": "x" }, "directories": 1, "unwatched": 1,
+            "overflows": 1, "backlog": 1, "lag": 1.0, "tasks": counts, "slots": 1,
+            "watches": [{ "paths": [{ "path": "x" }], "directories": 1, "events": 1 }],
+            "schedulers": [scheduler],
+            "python": { "pid": 1, "running": 1, "silent": 1.0, "restarts": 1 },
+            "store": { "path": { "path": "x" }, "error": "x", "commits": 1 },
+        });
+        let task = json!({
+            "task": "x", "scheduler": "x", "state": "waiting", "path": "x", "path_hex": "x",
+            "event": "x", "attempt": 1, "due_in": 1.0, "running_for": null,
+        });
+        let ended = json!({
+            "task": "x", "scheduler": "x", "path": "x", "event": "x", "attempt": 1,
+            "how": "failed", "outcome": "x", "at": 1.0, "took": 1.0,
+        });
+        let said = json!({
+            "reply": "said", "at": 1.0, "level": "x", "logname": "x", "name": "x", "task": "x",
+            "path": "x", "message": "x",
+        });
+        let answers = [
+            status,
+            json!({ "reply": "tasks", "tasks": [task], "of": 2 }),
+            json!({ "reply": "history", "tasks": [ended] }),
+            json!({ "reply": "done", "message": "x", "task": "x", "needs_restart": ["x"] }),
+            json!({ "reply": "text", "text": "x" }),
+            said,
+            json!({ "reply": "refused", "code": "busy", "message": "x", "hint": "x" }),
+        ];
+        let words = [
+            "status", "tasks", "history", "done", "text", "said", "refused", "running", "waiting",
+            "failed", "busy",
+        ];
+        for answer in answers {
+            let shown = reply(&evil(answer, &words));
+            let acts = |it: char| {
+                it != '\n' && (it.is_control() || pyinotifyd_core::path::is_invisible(it))
+            };
+            assert!(!shown.contains(acts), "{shown:?}");
+        }
+    }
 
     #[test]
     fn one_of_anything_is_told_as_one() {

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Item, Way, below, name};
-use crate::errors::Fatal;
+use super::{Item, Way, below};
+use crate::errors::{Fatal, shown_path};
 
 const UNIT: &str = include_str!("../../../dist/pyinotifyd.service");
 const SCRIPT: &str = include_str!("../../../dist/pyinotifyd.openrc");
@@ -174,7 +174,8 @@ fn named(root: &Path, program: &Path) -> Result<String, Fatal> {
     match program.to_str() {
         Some(text) if program.as_os_str().as_bytes().iter().all(is_plain) => Ok(text.to_owned()),
         Some(_) | None => {
-            let error = format!("the path of this program cannot be in a unit: {}", name(program));
+            let error =
+                format!("the path of this program cannot be in a unit: {}", shown_path(program));
             Err(Fatal::text(error).hint("put it into /usr/local/bin"))
         }
     }

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     cli::ask::show,
     control::words::{
-        Code, Ended, Reply, Request, SchedulerStatus, Shown, State, Status, Task, Which,
+        About, Code, Ended, OfHistory, OfTasks, Reply, Request, SchedulerStatus, Shown, State,
+        Status, Task,
     },
     errors::Fatal,
 };
@@ -283,8 +284,9 @@ impl Model {
         let path = self.filter.as_deref().map(Shown::new);
         // What is seen, and as much again below it.
         let limit = self.cursor(Panel::Tasks) + 2 * usize::from(self.size.1);
-        let tasks = Which { path: path.clone(), limit: Some(limit), ..Which::default() };
-        let failures = Which { path, failed: true, limit: Some(FAILURES), ..Which::default() };
+        let about = |limit| About { path: path.clone(), limit: Some(limit), scheduler: None };
+        let tasks = OfTasks { about: about(limit), state: None };
+        let failures = OfHistory { about: about(FAILURES), failed: true, since: None };
         let requests = vec![Request::Status, Request::Tasks(tasks), Request::History(failures)];
         self.effects.push_back(Effect::Ask(Question::Look(requests)));
     }

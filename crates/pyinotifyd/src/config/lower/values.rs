@@ -230,7 +230,7 @@ impl Lower<'_> {
                 None
             }
             (Err(error), _) => {
-                let message = format!("cannot look up {what} {written}: {error}");
+                let message = format!("cannot look up {what} {written}: {}", words(&error));
                 self.report(Diagnostic::error(&spot.place, message));
                 None
             }

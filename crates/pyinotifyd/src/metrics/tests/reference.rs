@@ -39,7 +39,8 @@ scrape_configs:
 ```
 
 Only an address of the machine itself is taken, and there is no password: every user of the machine can read the page, which has the paths of the Watches and the names of the schedulers, and no name of a file.
-To let others in, put a proxy with TLS and a password before it.
+Only a request is answered that is for `localhost`, `127.0.0.1` or another address of the machine itself, by its `Host`: a page in a browser cannot have its own name lead here.
+To let others in, put a proxy with TLS and a password before it, which asks for `127.0.0.1` and does not pass on the name that it was asked for.
 
 A scrape costs the daemon's loop what `pyinotifyd_scrape_duration_seconds` says; all else is done by a thread of its own.
 Whoever scrapes more often waits: of ten seconds, the loop spends no more than one on it.

@@ -111,7 +111,7 @@ fn no_more_is_asked_for_than_is_seen_and_a_margin() {
     let effects = world.effects();
     let [Effect::Ask(Question::Look(requests))] = &effects[..] else { panic!() };
     let Request::Tasks(which) = &requests[1] else { panic!() };
-    assert_eq!(which.limit, Some(3 + 48));
+    assert_eq!(which.about.limit, Some(3 + 48));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_was_done_or_refused_is_told_and_looked_at_at_once() {
     world.press("r");
     let effects = world.effects();
     let [Effect::Ask(question)] = &effects[..] else { panic!() };
-    let done = Done { message: "the task starts".into(), task: Some(id(2)) };
+    let done = Done::of("the task starts", id(2));
     world.answer(question.clone(), Ok(vec![Reply::Done(done)]));
     assert!(world.note().starts_with("00000002 /in/a/rather/"), "{}", world.note());
     assert!(world.note().ends_with(": the task starts"), "{}", world.note());
@@ -203,8 +203,12 @@ fn a_filter_is_a_path_that_the_daemon_is_asked_about() {
     let effects = world.effects();
     let [Effect::Ask(Question::Look(requests))] = &effects[..] else { panic!("{effects:?}") };
     for request in &requests[1..] {
-        let (Request::Tasks(which) | Request::History(which)) = request else { panic!() };
-        assert_eq!(which.path, Some(Shown::new(b"/home/me/a")));
+        let (Request::Tasks(OfTasks { about, .. }) | Request::History(OfHistory { about, .. })) =
+            request
+        else {
+            panic!()
+        };
+        assert_eq!(about.path, Some(Shown::new(b"/home/me/a")));
     }
     for nothing in ["", "/"] {
         world.press("/");
