@@ -14,7 +14,8 @@
 //!
 //! The *journal* is the table `task`. With each task the state of its file is kept (its stamp), as
 //! it was before the run; when the run is over the row stays as a memo that this scheduler acted on
-//! that state, until the index says the same.
+//! that state, until the index says the same. With a task that runs the process is kept that its
+//! command began as, from the commit on that follows its start.
 //!
 //! The *index* is the tables `dir` and `entry`, and has one invariant: **a row holds a state only
 //! if every event that the kernel had queued when that state was read has been handled, and what
@@ -65,7 +66,7 @@ use std::{
 use pyinotifyd_core::{
     event::Event,
     stamp::{Identity, IndexId, Stamp},
-    task::TaskId,
+    task::{Leader, TaskId},
     tree::Seen,
 };
 
@@ -78,6 +79,8 @@ pub enum Say {
     /// This task is so now. The stamp of its row is not looked at: the store reads the state of
     /// the event's path before it commits, which has to be before the run starts.
     Task(TaskRow),
+    /// These tasks run as this process, until something else is said of them.
+    Spawned(Vec<TaskId>, Leader),
     /// The task's run is over: its row becomes a memo.
     Ended(TaskId),
     /// The task was given up before it ran: its row goes.
@@ -198,6 +201,9 @@ pub struct TaskRow {
     /// The state of the file when the row was written last; `None` if there was none, or none that
     /// says anything.
     pub stamp: Option<Stamp>,
+    /// The process that its command began as, as far as that is known and may still go on. Those of
+    /// another boot are forgotten when the store is opened.
+    pub leader: Option<Leader>,
 }
 
 /// Where a task in the journal stands.

@@ -22,7 +22,7 @@ use crate::{
     plan::OnCrash,
     report::{CancelReason, Say},
     stamp::IndexId,
-    task::{KeptState, KeptTask, Order, OrderKind, RunTask, TaskId},
+    task::{KeptState, KeptTask, Leader, Order, OrderKind, RunId, RunTask, TaskId},
     time::Instant,
 };
 
@@ -38,6 +38,8 @@ pub enum Note {
     Ended(TaskId),
     /// It is given up.
     Dropped(TaskId),
+    /// These run as this process.
+    Spawned(Vec<TaskId>, Leader),
 }
 
 #[derive(Debug, Default)]
@@ -248,6 +250,7 @@ impl Schedule {
             first: task.first,
             dir: IndexId::NONE,
             state: KeptState::Pending { due },
+            leader: None,
         }));
     }
 
@@ -262,7 +265,17 @@ impl Schedule {
                 first,
                 dir: IndexId::NONE,
                 state: KeptState::Running,
+                leader: None,
             }));
+        }
+    }
+
+    /// Takes in what the command of a run began as; the last one's, if it has several.
+    pub fn handle_spawned(&mut self, run: RunId, leader: Leader) {
+        let Some(run) = self.by_run.get(&run).map(|it| &self.runs[*it]) else { return };
+        if self.notes(run.lane) {
+            let tasks = run.tasks.iter().map(|it| it.task.id).collect();
+            self.journal.notes.push_back(Note::Spawned(tasks, leader));
         }
     }
 

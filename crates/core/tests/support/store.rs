@@ -16,7 +16,7 @@ use pyinotifyd_core::{
     engine::{Keep, Kept, KeptBefore},
     path,
     stamp::{Identity, IndexId, Stamp},
-    task::{KeptState, KeptTask, TaskId},
+    task::{KeptState, KeptTask, Leader, TaskId},
     tree::{Join, Joined, Kind, Seen, Ticket, Touch},
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Disk {
     pub(crate) dirs: BTreeMap<Identity, IndexId>,
     /// With the generation of a baseline; 0: it came by a round.
     pub(crate) entries: BTreeMap<Key, (Kind, Stamp, u64)>,
+    /// Whether the machine was started since it was opened last.
+    pub(crate) rebooted: bool,
     last: u32,
     confirmed: u64,
 }
@@ -49,6 +51,7 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 enum Change {
     Put { row: Row, stamped: bool },
+    Spawned(Leader),
     End,
     Delete,
 }
@@ -99,11 +102,16 @@ pub(crate) struct Store {
     lost: bool,
     /// Whether nothing can be written.
     pub(crate) full: bool,
+    rebooted: bool,
 }
 
 impl Store {
     /// Opens what an earlier process has left.
     pub(crate) fn open(mut disk: Disk) -> Self {
+        let rebooted = mem::take(&mut disk.rebooted);
+        if rebooted {
+            disk.rows.values_mut().for_each(|it| it.task.leader = None);
+        }
         let confirmed = disk.confirmed;
         disk.entries.retain(|_, it| it.2 <= confirmed);
         let journal = disk
@@ -111,7 +119,7 @@ impl Store {
             .iter()
             .map(|(id, row)| (*id, (row.task.event.pathname.to_vec(), row.ended.then_some(0))));
         let journal = journal.collect();
-        Self { generation: confirmed + 1, journal, disk, ..Self::default() }
+        Self { generation: confirmed + 1, journal, disk, rebooted, ..Self::default() }
     }
 
     pub(crate) fn kept(&self) -> Kept {
@@ -119,7 +127,8 @@ impl Store {
             let Row { task, ended, stamp } = row.clone();
             KeptBefore { task, ended, stamp }
         });
-        Kept { covered: self.disk.covered.clone(), tasks: tasks.collect() }
+        let covered = self.disk.covered.clone();
+        Kept { covered, tasks: tasks.collect(), rebooted: self.rebooted }
     }
 
     pub(crate) fn keep(&mut self, keep: Keep) {
@@ -137,8 +146,19 @@ impl Store {
                 match self.tasks.get_mut(&id) {
                     Some(Change::Put { row, stamped }) => (row.ended, *stamped) = (true, true),
                     Some(Change::End | Change::Delete) => (),
-                    None => {
+                    Some(Change::Spawned(_)) | None => {
                         self.tasks.insert(id, Change::End);
+                    }
+                }
+            }
+            Keep::Spawned(ids, leader) => {
+                for id in ids {
+                    match self.tasks.get_mut(&id) {
+                        Some(Change::Put { row, .. }) => row.task.leader = Some(leader),
+                        Some(Change::End | Change::Delete) => (),
+                        Some(Change::Spawned(_)) | None => {
+                            self.tasks.insert(id, Change::Spawned(leader));
+                        }
                     }
                 }
             }
@@ -271,6 +291,10 @@ impl Store {
             match change {
                 Change::Put { row, .. } => {
                     self.disk.rows.insert(id, row);
+                }
+                Change::Spawned(leader) => {
+                    let row = self.disk.rows.get_mut(&id).expect("what runs has a row");
+                    row.task.leader = Some(leader);
                 }
                 Change::End => self.disk.rows.get_mut(&id).expect("it has a row").ended = true,
                 Change::Delete => {

@@ -33,13 +33,13 @@ use std::{
     fs::File,
     io::{self, PipeReader, PipeWriter, Read},
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use pyinotifyd_core::{
     plan::{Level, Output, Process, Scheduler},
-    task::{Outcome, Run, RunId, StopHow, TaskId},
+    task::{Leader, Outcome, Run, RunId, StopHow, TaskId},
 };
 use pyinotifyd_sys::process::{self as sys, Child, Ended, Spawn};
 use tokio::{
@@ -73,6 +73,7 @@ struct Shared {
     launcher: Launcher,
     printed: Printed,
     ended: mpsc::UnboundedSender<(RunId, Outcome)>,
+    spawned: OnceLock<mpsc::UnboundedSender<(RunId, Leader)>>,
     running: Mutex<BTreeMap<RunId, watch::Sender<Option<StopHow>>>>,
 }
 
@@ -94,9 +95,16 @@ impl Commands {
             launcher: Launcher::new(),
             printed,
             ended,
+            spawned: OnceLock::new(),
             running: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// From now on it is told as which process each command begins, before its run's outcome is.
+    pub(crate) fn tell_spawned(&mut self, to: mpsc::UnboundedSender<(RunId, Leader)>) {
+        // To whom it is told at first stays.
+        let _ = self.shared.spawned.set(to);
     }
 
     /// Starts a run, on the tokio runtime that this is called from. Whatever comes of it, its
@@ -121,7 +129,8 @@ impl Commands {
         let (logname, task) = (Arc::clone(&scheduler.logname), run.tasks[0].id);
         let printer = Printer { printed: Arc::clone(&shared.printed), logname, task };
         let stop = Stop(asked);
-        let mut attempt = Attempt { shared: Arc::clone(shared), output, printer, stop };
+        let shared = Arc::clone(shared);
+        let mut attempt = Attempt { shared, run: id, output, printer, stop };
         tokio::spawn(async move {
             let outcome = attempt.run_all(commands).await;
             attempt.shared.running().remove(&id);
@@ -147,6 +156,16 @@ impl Commands {
 impl Shared {
     fn running(&self) -> MutexGuard<'_, BTreeMap<RunId, watch::Sender<Option<StopHow>>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells as which process a command of a run has begun. It must not have been reaped.
+    fn tell_spawned(&self, run: RunId, task: TaskId, child: &Child) {
+        if let Some(spawned) = self.spawned.get()
+            && let Some(sys::strays::Leader { pid, since }) = child.leader()
+        {
+            // Nobody listens when the daemon has stopped.
+            let _ = spawned.send((run, Leader { pid, since, task }));
+        }
     }
 
     fn tell(&self, run: RunId, outcome: Outcome) {
@@ -179,6 +198,7 @@ impl Stop {
 /// One run.
 struct Attempt {
     shared: Arc<Shared>,
+    run: RunId,
     output: Output,
     printer: Printer,
     stop: Stop,
@@ -243,10 +263,14 @@ impl Attempt {
 
     async fn launch(&mut self, command: &Arc<Command>, theirs: Theirs) -> Launched {
         let (reply, mut started) = oneshot::channel();
-        let (shared, command) = (Arc::clone(&self.shared), Arc::clone(command));
+        let (shared, command, run) = (Arc::clone(&self.shared), Arc::clone(command), self.run);
         self.shared.launcher.launch(move || {
+            let launched = launch(&command, &shared, &theirs);
+            if let Ok(child) = &launched {
+                shared.tell_spawned(run, command.task, child);
+            }
             // Nobody listens if it was stopped meanwhile: the child is dropped, and so killed.
-            if let Err(Ok(mut child)) = reply.send(launch(&command, &shared, &theirs)) {
+            if let Err(Ok(mut child)) = reply.send(launched) {
                 let _ = child.kill_group();
                 let _ = child.wait();
             }

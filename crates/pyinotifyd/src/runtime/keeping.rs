@@ -125,6 +125,7 @@ impl Keeping {
     pub(super) fn keep(&mut self, keep: Keep) {
         let say = match keep {
             Keep::Task(task) => Say::Task(self.row(task)),
+            Keep::Spawned(ids, leader) => Say::Spawned(ids, leader),
             Keep::Ended(id) => Say::Ended(id),
             Keep::Dropped(id) => Say::Drop(id),
             Keep::Touched(touch) => Say::Touch {
@@ -243,13 +244,13 @@ impl Keeping {
     }
 
     fn row(&self, task: KeptTask) -> TaskRow {
-        let KeptTask { id, scheduler, event, attempt, first, dir, state } = task;
+        let KeptTask { id, scheduler, event, attempt, first, dir, state, leader } = task;
         let (state, due) = match state {
             KeptState::Pending { due } => (RowState::Pending, due),
             KeptState::Running => (RowState::Running, first),
         };
         let (first, due) = (self.clock.wall(first), self.clock.wall(due));
-        TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp: None }
+        TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp: None, leader }
     }
 }
 
@@ -264,17 +265,18 @@ fn joined(join: Join, index: IndexId, known: Option<Vec<Seen>>) -> Joined {
 
 fn restored(clock: Clock, kept: Kept) -> engine::Kept {
     let tasks = kept.tasks.into_iter().map(|row| {
-        let TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp } = row;
+        let TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp, leader } = row;
         let (first, due) = (clock.instant(first), clock.instant(due));
         let ended = state == RowState::Done;
         let state = match state {
             RowState::Pending => KeptState::Pending { due },
             RowState::Running | RowState::Done => KeptState::Running,
         };
-        let task = KeptTask { id, scheduler, event, attempt, first, dir, state };
+        let task = KeptTask { id, scheduler, event, attempt, first, dir, state, leader };
         engine::KeptBefore { task, ended, stamp }
     });
-    engine::Kept { tasks: tasks.collect(), covered: kept.coverage }
+    let (covered, rebooted) = (kept.coverage, kept.rebooted);
+    engine::Kept { tasks: tasks.collect(), covered, rebooted }
 }
 
 fn refused(error: &crate::store::OpenError) -> Fatal {

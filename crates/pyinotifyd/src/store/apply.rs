@@ -76,6 +76,7 @@ pub(super) fn apply(
         let transaction = &work.transaction;
         match change {
             Change::Put { row, done_round, .. } => rows::put_task(transaction, row, *done_round)?,
+            Change::Spawned(leader) => rows::put_leader(transaction, *id, *leader)?,
             Change::End { done_round } => rows::end_task(transaction, *id, *done_round)?,
             Change::Delete => rows::delete_task(transaction, *id)?,
         }

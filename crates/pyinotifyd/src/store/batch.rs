@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use pyinotifyd_core::{
     stamp::{Identity, IndexId, Stamp},
-    task::TaskId,
+    task::{Leader, TaskId},
     tree::Seen,
 };
 
@@ -31,6 +31,8 @@ pub(super) enum Change {
         stamped: bool,
         done_round: Option<u64>,
     },
+    /// It is written as which process it runs.
+    Spawned(Leader),
     /// It becomes a memo.
     End { done_round: u64 },
     /// It goes.
@@ -68,8 +70,19 @@ impl Batch {
                 *stamped = true;
             }
             Some(Change::End { .. } | Change::Delete) => (),
-            None => {
+            Some(Change::Spawned(_)) | None => {
                 self.tasks.insert(id, Change::End { done_round: round });
+            }
+        }
+    }
+
+    /// The task runs as this process.
+    pub(super) fn spawned(&mut self, id: TaskId, leader: Leader) {
+        match self.tasks.get_mut(&id) {
+            Some(Change::Put { row, .. }) => row.leader = Some(leader),
+            Some(Change::End { .. } | Change::Delete) => (),
+            Some(Change::Spawned(_)) | None => {
+                self.tasks.insert(id, Change::Spawned(leader));
             }
         }
     }
@@ -85,7 +98,7 @@ impl Batch {
         for change in self.tasks.values_mut() {
             match change {
                 Change::Put { row, stamped: stamped @ false, .. } => bare.push((row, stamped)),
-                Change::Put { .. } | Change::End { .. } | Change::Delete => (),
+                Change::Put { .. } | Change::Spawned(_) | Change::End { .. } | Change::Delete => (),
             }
         }
         let stamps = look(bare.iter().map(|(row, _)| row.event.pathname.to_vec()).collect());

@@ -131,6 +131,11 @@ impl Keeper {
                 self.journal.put(&row);
                 self.batch.put(row);
             }
+            Say::Spawned(ids, leader) => {
+                for id in ids.into_iter().filter(|it| self.journal.runs(*it)) {
+                    self.batch.spawned(id, leader);
+                }
+            }
             Say::Ended(id) => {
                 let round = self.index.begun();
                 if self.journal.end(id, round) {

@@ -392,11 +392,15 @@ fn begin(connection: &mut Connection, is_new: bool) -> Result<(Kept, Known), Bad
     let clean: Option<bool> = rows::meta(&transaction, key::CLEAN)?;
     let last: Option<u32> =
         transaction.query_row("SELECT max(id) FROM dir", [], |row| row.get(0))?;
+    let rebooted = before.is_some_and(|it| it != boot.trim());
+    if rebooted {
+        rows::delete_leaders(&transaction)?;
+    }
     let kept = Kept {
         tasks: rows::read_tasks(&transaction)?,
         coverage: rows::meta(&transaction, key::COVERAGE)?,
         clean: is_new || clean == Some(true),
-        rebooted: before.is_some_and(|it| it != boot.trim()),
+        rebooted,
     };
     discard(&transaction, confirmed)?;
     rows::put_meta(&transaction, key::CLEAN, false)?;

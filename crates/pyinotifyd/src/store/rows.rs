@@ -9,7 +9,7 @@ use pyinotifyd_core::{
     event::{Event, EventType, Mask, Origin},
     record::Wd,
     stamp::{IndexId, Stamp},
-    task::TaskId,
+    task::{Leader, TaskId},
     tree::{Kind, Seen},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -18,13 +18,13 @@ use super::{RowState, TaskRow, fault::Fault};
 
 const PUT_TASK: &str = "
     INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-        ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
+        ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
     ON CONFLICT (id) DO UPDATE SET
         scheduler = ?2, state = ?3, attempt = ?4, first_wall_ns = ?5, due_wall_ns = ?6,
         event_type = ?7, mask = ?8, is_dir = ?9, pathname = ?10, src_pathname = ?11,
         name_len = ?12, root_len = ?13, wd = ?14, cookie = ?15, origin = ?16, subject = ?17,
         ino = ?18, ctime = ?19, mtime = ?20, btime = ?21, size = ?22, done_round = ?23,
-        dir = ?24";
+        dir = ?24, leader_pid = ?25, leader_started = ?26, leader_task = ?27";
 
 /// Writes a task over whatever has its id. `done_round` is the round in which its run ended.
 pub(super) fn put_task(
@@ -32,7 +32,7 @@ pub(super) fn put_task(
     row: &TaskRow,
     done_round: Option<u64>,
 ) -> rusqlite::Result<()> {
-    let (event, stamp) = (&*row.event, row.stamp);
+    let (event, stamp, leader) = (&*row.event, row.stamp, row.leader);
     connection.prepare_cached(PUT_TASK)?.execute(params![
         &row.id.0.to_be_bytes()[..],
         &*row.scheduler,
@@ -58,7 +58,35 @@ pub(super) fn put_task(
         stamp.map(|it| it.size.cast_signed()),
         done_round.map(u64::cast_signed),
         row.dir.0,
+        leader.map(|it| it.pid),
+        leader.map(|it| it.since.cast_signed()),
+        leader.map(|it| it.task.0.to_be_bytes()),
     ])?;
+    Ok(())
+}
+
+/// Writes down as which process a task runs.
+pub(super) fn put_leader(
+    connection: &Connection,
+    id: TaskId,
+    leader: Leader,
+) -> rusqlite::Result<()> {
+    let Leader { pid, since, task } = leader;
+    connection
+        .prepare_cached(
+            "UPDATE task SET leader_pid = ?2, leader_started = ?3, leader_task = ?4 WHERE id = ?1",
+        )?
+        .execute(params![id.0.to_be_bytes(), pid, since.cast_signed(), task.0.to_be_bytes()])?;
+    Ok(())
+}
+
+/// Forgets as which processes tasks ran: those of an earlier boot say nothing.
+pub(super) fn delete_leaders(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE task SET leader_pid = NULL, leader_started = NULL, leader_task = NULL
+        WHERE leader_pid IS NOT NULL",
+        [],
+    )?;
     Ok(())
 }
 
@@ -99,8 +127,11 @@ pub(super) fn read_tasks(connection: &Connection) -> Result<Vec<TaskRow>, Fault>
 
 fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Result<TaskRow, Fault> {
     let broken = |what: &str| Fault::corrupt(format!("a row of the table task has {what}"));
-    let id = row.get_ref(0)?.as_blob().ok().and_then(|it| <[u8; 16]>::try_from(it).ok());
-    let id = TaskId(u128::from_be_bytes(id.ok_or_else(|| broken("no id"))?));
+    let task_id = |at| -> Result<TaskId, Fault> {
+        let id = row.get_ref(at)?.as_blob().ok().and_then(|it| <[u8; 16]>::try_from(it).ok());
+        Ok(TaskId(u128::from_be_bytes(id.ok_or_else(|| broken("no id"))?)))
+    };
+    let id = task_id(0)?;
     let name = text(row, 1)?;
     let scheduler = match schedulers.get(name) {
         Some(scheduler) => Arc::clone(scheduler),
@@ -145,6 +176,14 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
             size: row.get::<_, i64>(21)?.cast_unsigned(),
         }),
     };
+    let pid: Option<u32> = row.get(24)?;
+    let leader = match pid {
+        None => None,
+        Some(pid) => {
+            let since = row.get::<_, i64>(25)?.cast_unsigned();
+            Some(Leader { pid, since, task: task_id(26)? })
+        }
+    };
     Ok(TaskRow {
         id,
         scheduler,
@@ -155,6 +194,7 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
         dir: IndexId(row.get(23)?),
         state,
         stamp,
+        leader,
     })
 }
 

@@ -214,6 +214,7 @@ fn is_urgent(say: &Say) -> bool {
         // What has ended and is not known to have runs once more.
         Say::Sync(_) | Say::Join { .. } | Say::Ended(_) | Say::Stop => true,
         Say::Task(_)
+        | Say::Spawned(..)
         | Say::Drop(_)
         | Say::Touch { .. }
         | Say::Left { .. }
