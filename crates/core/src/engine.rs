@@ -27,7 +27,7 @@ use crate::{
     schedule::{self, Command, Counts, Schedule, TaskState},
     scope::{Coverage, Scope},
     stamp::IndexId,
-    stats::EventCounts,
+    stats::{EventCounts, Finished},
     task::{
         KeptTask, Leader, Order, Outcome, Probe, ProbeId, Readiness, Run, RunId, RunTask, StopHow,
         TaskId,
@@ -143,6 +143,8 @@ pub enum Keep {
     Dropped(TaskId),
     /// These tasks run as this process, until something else is kept of them.
     Spawned(Vec<TaskId>, Leader),
+    /// A task has ended, to be given back as [`Kept::history`] as far as the last are concerned.
+    Finished(Finished),
     /// Something happened to a name: what is known of it is to be looked up anew, and counts once
     /// everything has been handled that happened before.
     Touched(Touch),

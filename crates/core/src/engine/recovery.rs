@@ -27,6 +27,7 @@ use crate::{
     schedule::Note,
     scope::Coverage,
     stamp::{IndexId, Stamp},
+    stats::Finished,
     task::{KeptState, KeptTask, Leader, TaskId},
     template::Template,
     time::Instant,
@@ -42,6 +43,8 @@ pub struct Kept {
     pub tasks: Vec<KeptBefore>,
     /// Whether the machine was started since: then nothing of it can go on.
     pub rebooted: bool,
+    /// The tasks that have ended last, oldest first.
+    pub history: Vec<Finished>,
 }
 
 /// A task of an earlier process.
@@ -243,6 +246,7 @@ impl Engine {
         self.recovery.stage = Stage::Reading;
         self.desk.known.familiar = Some(familiar);
         self.desk.schedule.keep();
+        self.desk.schedule.handle_history(kept.history);
         self.desk.schedule.hold();
         for KeptBefore { task, ended, stamp } in kept.tasks {
             let scheduler = self.plan.schedulers().find(|(_, it)| it.name == task.scheduler);
@@ -585,6 +589,7 @@ impl From<schedule::Note> for Keep {
             Note::Ended(id) => Self::Ended(id),
             Note::Dropped(id) => Self::Dropped(id),
             Note::Spawned(tasks, leader) => Self::Spawned(tasks, leader),
+            Note::Finished(finished) => Self::Finished(finished),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     plan::OnCrash,
     report::{CancelReason, Say},
     stamp::IndexId,
+    stats::Finished,
     task::{KeptState, KeptTask, Leader, Order, OrderKind, RunId, RunTask, TaskId},
     time::Instant,
 };
@@ -40,6 +41,8 @@ pub enum Note {
     Dropped(TaskId),
     /// These run as this process.
     Spawned(Vec<TaskId>, Leader),
+    /// How a task has ended, for people.
+    Finished(Finished),
 }
 
 #[derive(Debug, Default)]
@@ -276,6 +279,20 @@ impl Schedule {
         if self.notes(run.lane) {
             let tasks = run.tasks.iter().map(|it| it.task.id).collect();
             self.journal.notes.push_back(Note::Spawned(tasks, leader));
+        }
+    }
+
+    /// Notes how a task has ended.
+    pub(super) fn note_finished(&mut self, lane: LaneId, finished: &Finished) {
+        if self.notes(lane) {
+            self.journal.notes.push_back(Note::Finished(finished.clone()));
+        }
+    }
+
+    /// Remembers what an earlier process did, oldest first.
+    pub fn handle_history(&mut self, finished: Vec<Finished>) {
+        for it in finished {
+            self.history.add(it);
         }
     }
 

@@ -43,7 +43,7 @@ impl Processes {
     fn number(&self) -> u32 {
         let is_free =
             |it: &u32| !self.all.contains_key(it) && self.all.values().all(|of| of.session != *it);
-        (2..).find(is_free).expect("there are enough")
+        (2..u32::MAX).find(is_free).expect("there are enough")
     }
 
     fn begin(&mut self, session: Option<u32>, variable: Option<TaskId>, of: Of) -> (u32, u64) {

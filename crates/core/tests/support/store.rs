@@ -16,6 +16,7 @@ use pyinotifyd_core::{
     engine::{Keep, Kept, KeptBefore},
     path,
     stamp::{Identity, IndexId, Stamp},
+    stats::Finished,
     task::{KeptState, KeptTask, Leader, TaskId},
     tree::{Join, Joined, Kind, Seen, Ticket, Touch},
 };
@@ -43,6 +44,7 @@ pub(crate) struct Disk {
     pub(crate) entries: BTreeMap<Key, (Kind, Stamp, u64)>,
     /// Whether the machine was started since it was opened last.
     pub(crate) rebooted: bool,
+    pub(crate) history: Vec<Finished>,
     last: u32,
     confirmed: u64,
 }
@@ -65,6 +67,7 @@ enum Op {
     Confirm(u64, Vec<(Key, State)>),
     Covers(Vec<u8>),
     InStep,
+    Finished(Finished),
     Sync(u64),
 }
 
@@ -102,14 +105,12 @@ pub(crate) struct Store {
     lost: bool,
     /// Whether nothing can be written.
     pub(crate) full: bool,
-    rebooted: bool,
 }
 
 impl Store {
     /// Opens what an earlier process has left.
     pub(crate) fn open(mut disk: Disk) -> Self {
-        let rebooted = mem::take(&mut disk.rebooted);
-        if rebooted {
+        if disk.rebooted {
             disk.rows.values_mut().for_each(|it| it.task.leader = None);
         }
         let confirmed = disk.confirmed;
@@ -119,7 +120,7 @@ impl Store {
             .iter()
             .map(|(id, row)| (*id, (row.task.event.pathname.to_vec(), row.ended.then_some(0))));
         let journal = journal.collect();
-        Self { generation: confirmed + 1, journal, disk, rebooted, ..Self::default() }
+        Self { generation: confirmed + 1, journal, disk, ..Self::default() }
     }
 
     pub(crate) fn kept(&self) -> Kept {
@@ -128,7 +129,8 @@ impl Store {
             KeptBefore { task, ended, stamp }
         });
         let covered = self.disk.covered.clone();
-        Kept { covered, tasks: tasks.collect(), rebooted: self.rebooted }
+        let history = self.disk.history.clone();
+        Kept { covered, tasks: tasks.collect(), rebooted: self.disk.rebooted, history }
     }
 
     pub(crate) fn keep(&mut self, keep: Keep) {
@@ -151,6 +153,7 @@ impl Store {
                     }
                 }
             }
+            Keep::Finished(finished) => self.ops.push(Op::Finished(finished)),
             Keep::Spawned(ids, leader) => {
                 for id in ids {
                     match self.tasks.get_mut(&id) {
@@ -360,6 +363,7 @@ impl Store {
                     disk.forget(dir);
                 }
             }
+            Op::Finished(finished) => disk.history.push(finished),
             Op::Sync(number) => return Some(Reply::Committed(number)),
         }
         None

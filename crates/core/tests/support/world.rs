@@ -82,7 +82,9 @@ impl World {
         self.spawned.clear();
         if let Some(keeping) = &mut self.keeping {
             self.processes.handle_crash(&keeping.store.disk);
-            *keeping = Keeping::open(std::mem::take(&mut keeping.store.disk));
+            let mut disk = std::mem::take(&mut keeping.store.disk);
+            disk.rebooted = false;
+            *keeping = Keeping::open(disk);
         }
     }
 

@@ -15,6 +15,7 @@ use pyinotifyd_core::{
     engine::{self, Keep, Start},
     report::Say as Report,
     stamp::IndexId,
+    stats::Finished,
     task::{KeptState, KeptTask, RunId},
     time::Instant,
     tree::{Enter, Found, Join, Joined, Seen, Ticket},
@@ -23,7 +24,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::{
     errors::Fatal,
-    store::{Kept, Opened, Reply, RowState, Say, Store, TaskRow, Trouble, Writer},
+    store::{EndedRow, Kept, Opened, Reply, RowState, Say, Store, TaskRow, Trouble, Writer},
 };
 
 /// The store, and what waits for it.
@@ -125,6 +126,7 @@ impl Keeping {
     pub(super) fn keep(&mut self, keep: Keep) {
         let say = match keep {
             Keep::Task(task) => Say::Task(self.row(task)),
+            Keep::Finished(finished) => Say::Finished(self.ended(finished)),
             Keep::Spawned(ids, leader) => Say::Spawned(ids, leader),
             Keep::Ended(id) => Say::Ended(id),
             Keep::Dropped(id) => Say::Drop(id),
@@ -243,6 +245,11 @@ impl Keeping {
         self.error.as_deref()
     }
 
+    fn ended(&self, finished: Finished) -> EndedRow {
+        let Finished { id, scheduler, event, attempt, outcome, took, at, before: _ } = finished;
+        EndedRow { id, scheduler, event, attempt, outcome, took, at: self.clock.wall(at) }
+    }
+
     fn row(&self, task: KeptTask) -> TaskRow {
         let KeptTask { id, scheduler, event, attempt, first, dir, state, leader } = task;
         let (state, due) = match state {
@@ -275,8 +282,17 @@ fn restored(clock: Clock, kept: Kept) -> engine::Kept {
         let task = KeptTask { id, scheduler, event, attempt, first, dir, state, leader };
         engine::KeptBefore { task, ended, stamp }
     });
-    let (covered, rebooted) = (kept.coverage, kept.rebooted);
-    engine::Kept { tasks: tasks.collect(), covered, rebooted }
+    let history = kept.history.into_iter().map(|row| {
+        let EndedRow { id, scheduler, event, attempt, outcome, took, at } = row;
+        let before = Duration::from_nanos(clock.wall.saturating_sub(at).try_into().unwrap_or(0));
+        Finished { id, scheduler, event, attempt, outcome, took, at: Instant::ZERO, before }
+    });
+    engine::Kept {
+        tasks: tasks.collect(),
+        covered: kept.coverage,
+        rebooted: kept.rebooted,
+        history: history.collect(),
+    }
 }
 
 fn refused(error: &crate::store::OpenError) -> Fatal {

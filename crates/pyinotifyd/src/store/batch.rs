@@ -12,13 +12,15 @@ use pyinotifyd_core::{
     tree::Seen,
 };
 
-use super::{Reply, RowState, TaskRow, index::Confirmed};
+use super::{EndedRow, Reply, RowState, TaskRow, index::Confirmed};
 
 /// What is to be written.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) tasks: BTreeMap<TaskId, Change>,
     pub(super) ops: Vec<Op>,
+    /// Tasks that have ended, in this order.
+    pub(super) ended: Vec<EndedRow>,
 }
 
 /// What becomes of a task's row.
@@ -110,12 +112,14 @@ impl Batch {
 
     /// Whether nothing has been said.
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.ops.is_empty()
+        self.tasks.is_empty() && self.ended.is_empty() && self.ops.is_empty()
     }
 
     /// Whether there is anything to write.
     pub(super) fn writes(&self) -> bool {
-        !self.tasks.is_empty() || self.ops.iter().any(|op| !matches!(op, Op::Reply(_)))
+        !self.tasks.is_empty()
+            || !self.ended.is_empty()
+            || self.ops.iter().any(|op| !matches!(op, Op::Reply(_)))
     }
 
     /// Whether a baseline may be among it.

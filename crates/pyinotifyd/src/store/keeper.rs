@@ -131,6 +131,7 @@ impl Keeper {
                 self.journal.put(&row);
                 self.batch.put(row);
             }
+            Say::Finished(row) => self.batch.ended.push(row),
             Say::Spawned(ids, leader) => {
                 for id in ids.into_iter().filter(|it| self.journal.runs(*it)) {
                     self.batch.spawned(id, leader);

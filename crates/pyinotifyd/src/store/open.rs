@@ -25,6 +25,7 @@ use super::{
     Kept,
     apply::{Known, key},
     fault::{Cause, Fault},
+    history,
     journal::Journal,
     keeper::Start,
     room::Room,
@@ -396,7 +397,9 @@ fn begin(connection: &mut Connection, is_new: bool) -> Result<(Kept, Known), Bad
     if rebooted {
         rows::delete_leaders(&transaction)?;
     }
+    let (history, rings) = history::read(&transaction)?;
     let kept = Kept {
+        history,
         tasks: rows::read_tasks(&transaction)?,
         coverage: rows::meta(&transaction, key::COVERAGE)?,
         clean: is_new || clean == Some(true),
@@ -407,7 +410,7 @@ fn begin(connection: &mut Connection, is_new: bool) -> Result<(Kept, Known), Bad
     rows::put_meta(&transaction, key::BOOT, boot.trim())?;
     transaction.commit()?;
     let next = last.unwrap_or(0).checked_add(1).unwrap_or(0);
-    Ok((kept, Known { confirmed, unsure: false, next }))
+    Ok((kept, Known { confirmed, unsure: false, next, rings }))
 }
 
 /// Deletes rows of the index that were never confirmed.

@@ -127,11 +127,7 @@ pub(super) fn read_tasks(connection: &Connection) -> Result<Vec<TaskRow>, Fault>
 
 fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Result<TaskRow, Fault> {
     let broken = |what: &str| Fault::corrupt(format!("a row of the table task has {what}"));
-    let task_id = |at| -> Result<TaskId, Fault> {
-        let id = row.get_ref(at)?.as_blob().ok().and_then(|it| <[u8; 16]>::try_from(it).ok());
-        Ok(TaskId(u128::from_be_bytes(id.ok_or_else(|| broken("no id"))?)))
-    };
-    let id = task_id(0)?;
+    let id = read_id(row, 0)?;
     let name = text(row, 1)?;
     let scheduler = match schedulers.get(name) {
         Some(scheduler) => Arc::clone(scheduler),
@@ -143,28 +139,7 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
         "done" => RowState::Done,
         _ => return Err(broken("an unknown state")),
     };
-    let blob = |at| -> Result<Option<Arc<[u8]>>, Fault> {
-        let bytes = row.get_ref(at)?.as_blob_or_null();
-        Ok(bytes.map_err(|_| broken("no bytes where there should be"))?.map(Into::into))
-    };
-    let event = Event {
-        event_type: text(row, 6)?.parse().map_err(|_| broken("an unknown event type"))?,
-        mask: Mask(row.get(7)?),
-        is_dir: row.get(8)?,
-        pathname: blob(9)?.ok_or_else(|| broken("no path"))?,
-        src_pathname: blob(10)?,
-        name_len: row.get(11)?,
-        root_len: row.get(12)?,
-        wd: Wd(row.get(13)?),
-        cookie: row.get(14)?,
-        origin: origin(text(row, 15)?).ok_or_else(|| broken("an unknown origin"))?,
-        subject: blob(16)?,
-    };
-    // What an event's functions rely on.
-    let len = event.pathname.len();
-    if usize::from(event.name_len) > len || event.root_len as usize > len {
-        return Err(broken("a name that is longer than its path"));
-    }
+    let event = read_event(row, 6)?;
     let ino: Option<i64> = row.get(17)?;
     let stamp = match ino {
         None => None,
@@ -181,7 +156,7 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
         None => None,
         Some(pid) => {
             let since = row.get::<_, i64>(25)?.cast_unsigned();
-            Some(Leader { pid, since, task: task_id(26)? })
+            Some(Leader { pid, since, task: read_id(row, 26)? })
         }
     };
     Ok(TaskRow {
@@ -196,6 +171,41 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
         stamp,
         leader,
     })
+}
+
+/// A task's id in that column.
+pub(super) fn read_id(row: &Row<'_>, at: usize) -> Result<TaskId, Fault> {
+    let id = row.get_ref(at)?.as_blob().ok().and_then(|it| <[u8; 16]>::try_from(it).ok());
+    let id = id.ok_or_else(|| Fault::corrupt("a row of a task has no id"))?;
+    Ok(TaskId(u128::from_be_bytes(id)))
+}
+
+/// The event in that column and those behind it.
+pub(super) fn read_event(row: &Row<'_>, at: usize) -> Result<Event, Fault> {
+    let broken = |what: &str| Fault::corrupt(format!("a row of a task has {what}"));
+    let blob = |at| -> Result<Option<Arc<[u8]>>, Fault> {
+        let bytes = row.get_ref(at)?.as_blob_or_null();
+        Ok(bytes.map_err(|_| broken("no bytes where there should be"))?.map(Into::into))
+    };
+    let event = Event {
+        event_type: text(row, at)?.parse().map_err(|_| broken("an unknown event type"))?,
+        mask: Mask(row.get(at + 1)?),
+        is_dir: row.get(at + 2)?,
+        pathname: blob(at + 3)?.ok_or_else(|| broken("no path"))?,
+        src_pathname: blob(at + 4)?,
+        name_len: row.get(at + 5)?,
+        root_len: row.get(at + 6)?,
+        wd: Wd(row.get(at + 7)?),
+        cookie: row.get(at + 8)?,
+        origin: origin(text(row, at + 9)?).ok_or_else(|| broken("an unknown origin"))?,
+        subject: blob(at + 10)?,
+    };
+    // What an event's functions rely on.
+    let len = event.pathname.len();
+    if usize::from(event.name_len) > len || event.root_len as usize > len {
+        return Err(broken("a name that is longer than its path"));
+    }
+    Ok(event)
 }
 
 fn text<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, Fault> {

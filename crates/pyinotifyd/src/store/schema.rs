@@ -63,6 +63,29 @@ const STEPS: [&str; 2] = [
     ALTER TABLE task ADD COLUMN leader_pid INTEGER;
     ALTER TABLE task ADD COLUMN leader_started INTEGER;
     ALTER TABLE task ADD COLUMN leader_task BLOB;
+    CREATE TABLE history (
+        slot INTEGER NOT NULL PRIMARY KEY,
+        number INTEGER NOT NULL,
+        task BLOB NOT NULL,
+        scheduler TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        status INTEGER,
+        words TEXT,
+        took_ns INTEGER NOT NULL,
+        ended_wall_ns INTEGER NOT NULL,
+        event_type TEXT NOT NULL,
+        mask INTEGER NOT NULL,
+        is_dir INTEGER NOT NULL,
+        pathname BLOB NOT NULL,
+        src_pathname BLOB,
+        name_len INTEGER NOT NULL,
+        root_len INTEGER NOT NULL,
+        wd INTEGER NOT NULL,
+        cookie INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        subject BLOB
+    ) STRICT;
     ",
 ];
 
@@ -105,7 +128,7 @@ mod tests {
             .unwrap()
             .map(Result::unwrap)
             .collect();
-        assert_eq!(tables, ["dir", "entry", "meta", "task"]);
+        assert_eq!(tables, ["dir", "entry", "history", "meta", "task"]);
     }
 
     #[test]

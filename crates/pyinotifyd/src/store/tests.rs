@@ -18,13 +18,14 @@ use pyinotifyd_core::{
     event::{Event, EventType, Mask, Origin},
     record::Wd,
     stamp::{Identity, IndexId, Stamp},
-    task::{Leader, TaskId},
+    stats::{Finished, History, REMEMBERED},
+    task::{Leader, Outcome, TaskId},
     tree::{Kind, Seen},
 };
 use tempfile::TempDir;
 
 use super::{
-    Kept, Reply, RowState, Say, Settings, TaskRow, Trouble,
+    EndedRow, Kept, Reply, RowState, Say, Settings, TaskRow, Trouble,
     keeper::Keeper,
     open::{self, FILE, OpenError},
 };
@@ -292,6 +293,60 @@ fn of_one_task_only_the_last_word_is_written() {
     assert_eq!(bench.kept.tasks, [later, ended]);
 }
 
+fn ended(id: u128, outcome: Outcome) -> EndedRow {
+    let (scheduler, event) = ("job".into(), Arc::new(event(b"/w/\xff")));
+    let took = Duration::from_nanos(7);
+    EndedRow { id: TaskId(id), scheduler, event, attempt: 2, outcome, took, at: -5 }
+}
+
+#[test]
+fn what_has_ended_comes_back_as_it_was_however_it_ended() {
+    let place = place();
+    let mut bench = Bench::open(place.path());
+    let outcomes = [
+        Outcome::Done(None),
+        Outcome::Done(Some("moved /a to /b".into())),
+        Outcome::Exited(i32::MIN, "\u{0}last\nwords".into()),
+        Outcome::Signalled(9, String::new()),
+        Outcome::Failed("it did not work".into()),
+        Outcome::Refused("it cannot work".into()),
+        Outcome::Stopped,
+    ];
+    let rows: Vec<EndedRow> = (0..).zip(outcomes).map(|(id, it)| ended(id, it)).collect();
+    bench.say(rows.iter().cloned().map(Say::Finished));
+    assert_eq!(bench.crashed().1.kept.history, rows);
+    assert_eq!(bench.reopened().kept.history, rows);
+}
+
+#[test]
+fn of_what_has_ended_as_much_is_kept_as_is_remembered() {
+    let place = place();
+    let mut bench = Bench::open(place.path());
+    let mut history = History::default();
+    let last = u128::try_from(REMEMBERED).unwrap() * 3;
+    for id in 0..last {
+        // Failures enough for their ring to go round, and then none for long.
+        let failed = id % 2 == 0 && id < last / 2 || id % 500 == 0;
+        let outcome = if failed { Outcome::Failed("no".into()) } else { Outcome::Done(None) };
+        let row = ended(id, outcome);
+        let EndedRow { id, scheduler, event, attempt, outcome, took, .. } = row.clone();
+        let (at, before) = (pyinotifyd_core::time::Instant::ZERO, Duration::ZERO);
+        history.add(Finished { id, scheduler, event, attempt, outcome, took, at, before });
+        bench.say([Say::Finished(row)]);
+        // The rings go on where they were.
+        if id.0 % 601 == 0 {
+            bench = bench.reopened();
+        }
+    }
+    let ids: Vec<TaskId> = bench.crashed().1.kept.history.iter().map(|it| it.id).collect();
+    assert_eq!(ids, history.iter().map(|it| it.id).collect::<Vec<_>>());
+    let rows: i64 = rusqlite::Connection::open(place.path().join(FILE))
+        .unwrap()
+        .query_row("SELECT count(*) FROM history", [], |row| row.get(0))
+        .unwrap();
+    assert!(rows <= 2 * i64::try_from(REMEMBERED).unwrap(), "{rows}");
+}
+
 #[test]
 fn a_store_of_version_1_opens_and_goes_on() {
     let place = place();
@@ -302,6 +357,7 @@ fn a_store_of_version_1_opens_and_goes_on() {
     for column in ["leader_pid", "leader_started", "leader_task"] {
         connection.execute(&format!("ALTER TABLE task DROP COLUMN {column}"), []).unwrap();
     }
+    connection.execute("DROP TABLE history", []).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     let mut bench = Bench::open(place.path());

@@ -215,6 +215,7 @@ fn is_urgent(say: &Say) -> bool {
         Say::Sync(_) | Say::Join { .. } | Say::Ended(_) | Say::Stop => true,
         Say::Task(_)
         | Say::Spawned(..)
+        | Say::Finished(_)
         | Say::Drop(_)
         | Say::Touch { .. }
         | Say::Left { .. }

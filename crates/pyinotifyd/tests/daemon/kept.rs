@@ -458,6 +458,47 @@ event_map = { IN_CLOSE_WRITE = "slow" }
     other.wait().unwrap();
 }
 
+#[test]
+fn what_has_ended_is_remembered_over_a_stop_and_a_kill() {
+    let world = world();
+    let config = r#"
+state_dir = "@/state"
+[scheduler.job]
+shell = "echo last words; test {basename} = good"
+[[watch]]
+path = "@/w"
+event_map = { IN_CLOSE_WRITE = "job" }
+"#;
+    let mut daemon = Daemon::start(&world, config);
+    for (name, end) in [("bad", ": exit status 1"), ("good", ": done for ")] {
+        world.write(&format!("w/{name}"));
+        daemon.wait(end);
+    }
+    let history = |daemon: &Daemon<'_>| {
+        let mut tasks = daemon.json(&["history"])["tasks"].as_array().unwrap().clone();
+        // By the loop's clock and the wall's; it is shown in milliseconds.
+        let at = |it: &mut serde_json::Value| it.as_object_mut().unwrap().remove("at").unwrap();
+        let at: Vec<f64> = tasks.iter_mut().map(|it| at(it).as_f64().unwrap()).collect();
+        (tasks, at)
+    };
+    let (tasks, at) = history(&daemon);
+    assert_eq!((tasks.len(), tasks[0]["attempt"].as_u64()), (2, Some(1)));
+    index(&world);
+    daemon.kill(&world);
+    for _ in 0..2 {
+        let mut daemon = Daemon::start(&world, config);
+        let (again, ended) = history(&daemon);
+        assert_eq!(again, tasks);
+        for (was, is) in at.iter().zip(ended) {
+            assert!((was - is).abs() < 0.5, "{was} {is}");
+        }
+        let failed = daemon.json(&["history", "--failed"])["tasks"].as_array().unwrap().len();
+        assert_eq!(failed, 1);
+        daemon.stop();
+        clean(&world);
+    }
+}
+
 /// Starts a daemon that does not come up; gives what it says.
 fn refused(world: &World) -> String {
     let done = Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
