@@ -101,7 +101,8 @@ impl Commands {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// From now on it is told as which process each command begins, before its run's outcome is.
+    /// From now on it is told as which process each command begins that lasts, before its run's outcome
+    /// is.
     pub(crate) fn tell_spawned(&mut self, to: mpsc::UnboundedSender<(RunId, Leader)>) {
         // To whom it is told at first stays.
         let _ = self.shared.spawned.set(to);
@@ -251,7 +252,7 @@ impl Attempt {
             Launched::Failed(failure) => return failure.into(),
             Launched::Abandoned => return Outcome::Stopped,
         };
-        match self.attend(child, ours).await {
+        match self.attend(child, ours, command.task).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Failed(format!(
                 "lost sight of {}: {}",
@@ -263,14 +264,10 @@ impl Attempt {
 
     async fn launch(&mut self, command: &Arc<Command>, theirs: Theirs) -> Launched {
         let (reply, mut started) = oneshot::channel();
-        let (shared, command, run) = (Arc::clone(&self.shared), Arc::clone(command), self.run);
+        let (shared, command) = (Arc::clone(&self.shared), Arc::clone(command));
         self.shared.launcher.launch(move || {
-            let launched = launch(&command, &shared, &theirs);
-            if let Ok(child) = &launched {
-                shared.tell_spawned(run, command.task, child);
-            }
             // Nobody listens if it was stopped meanwhile: the child is dropped, and so killed.
-            if let Err(Ok(mut child)) = reply.send(launched) {
+            if let Err(Ok(mut child)) = reply.send(launch(&command, &shared, &theirs)) {
                 let _ = child.kill_group();
                 let _ = child.wait();
             }
@@ -294,11 +291,13 @@ impl Attempt {
         }
     }
 
-    async fn attend(&mut self, child: Child, ours: Ours) -> io::Result<Outcome> {
+    async fn attend(&mut self, child: Child, ours: Ours, task: TaskId) -> io::Result<Outcome> {
         let Ours { output, mut input, mut report } = ours;
         let mut output = output.map(|(pipe, level)| Logged::new(pipe, level)).transpose()?;
         let mut child = watched(child)?;
         let mut stopped = false;
+        let mut untold = self.shared.spawned.get().is_some();
+        let mut lasts = std::pin::pin!(tokio::time::sleep(SHORT));
         // What was asked while it was being launched.
         let mut asked = self.stop.now();
         loop {
@@ -319,6 +318,10 @@ impl Attempt {
                     if child.get_ref().has_ended()? {
                         break;
                     }
+                }
+                () = &mut lasts, if untold => {
+                    untold = false;
+                    self.shared.tell_spawned(self.run, task, child.get_ref());
                 }
                 open = read_some(&mut output, &self.printer) => {
                     if !open {
@@ -360,6 +363,10 @@ impl Attempt {
 fn watched(child: Child) -> io::Result<AsyncFd<Child>> {
     AsyncFd::with_interest(child, Interest::READABLE)
 }
+
+/// As which process a command has begun is told when it lasts longer: for most commands it would cost
+/// more than all else that the daemon does, and they have ended before it could be written down.
+const SHORT: Duration = Duration::from_millis(5);
 
 /// After this, a launch may be one that hangs, and others that wait behind it get a thread.
 const SLOW_LAUNCH: Duration = Duration::from_millis(100);

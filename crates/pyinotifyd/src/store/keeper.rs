@@ -177,6 +177,7 @@ impl Keeper {
             }
             Say::Stop => {
                 self.stopping = true;
+                self.eyes.hurry();
                 ops.push(Op::Clean);
             }
         }
