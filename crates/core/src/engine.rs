@@ -27,15 +27,16 @@ use crate::{
     schedule::{self, Command, Counts, Schedule, TaskState},
     scope::{Coverage, Scope},
     stamp::IndexId,
-    stats::EventCounts,
+    stats::{EventCounts, Finished},
     task::{
-        KeptTask, Order, Outcome, Probe, ProbeId, Readiness, Run, RunId, RunTask, StopHow, TaskId,
+        KeptTask, Leader, Order, Outcome, Probe, ProbeId, Readiness, Run, RunId, RunTask, StopHow,
+        TaskId,
     },
     time::Instant,
     tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Touch, Tree},
 };
 
-pub use self::recovery::{Kept, KeptBefore, Memo, Stray, StrayEnd};
+pub use self::recovery::{Kept, KeptBefore, Memo, Stray, StrayEnd, StrayMark};
 use self::{own::OwnChanges, recovery::Recovery};
 
 /// Everything that can happen.
@@ -54,6 +55,8 @@ pub enum Input<'a> {
     Answered(Question, Vec<Answers>),
     /// A run has begun that was held until it was kept that it does. Of others nobody says so.
     Begun(RunId),
+    /// A command of a run was started.
+    Spawned(RunId, Leader),
     /// A run ended.
     Ended(RunId, Outcome),
     /// [`Effect::Probe`] has been carried out: whether its tasks may start, in their order.
@@ -138,6 +141,10 @@ pub enum Keep {
     Ended(TaskId),
     /// A task is given up.
     Dropped(TaskId),
+    /// These tasks run as this process, until something else is kept of them.
+    Spawned(Vec<TaskId>, Leader),
+    /// A task has ended, to be given back as [`Kept::history`] as far as the last are concerned.
+    Finished(Finished),
     /// Something happened to a name: what is known of it is to be looked up anew, and counts once
     /// everything has been handled that happened before.
     Touched(Touch),
@@ -288,6 +295,7 @@ impl Engine {
                 self.desk.handle_answered(question, &answers, is_current);
             }
             Input::Begun(run) => self.desk.schedule.handle_begun(now, run),
+            Input::Spawned(run, leader) => self.desk.schedule.handle_spawned(run, leader),
             Input::Ended(run, outcome) => {
                 self.desk.own.handle_ended(run, &mut self.tree);
                 self.desk.schedule.handle_ended(now, run, outcome);
@@ -351,6 +359,7 @@ impl Engine {
         let mut effect = self.desk.effects.pop_front()?;
         if let Effect::Keep(Keep::Task(task)) = &mut effect {
             task.dir = self.recovery.dir_of(&self.tree, task);
+            task.leader = self.recovery.leader_of(task);
         }
         Some(effect)
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How many ended tasks are remembered; of those that did not do what they were for, as many again.
-const REMEMBERED: usize = 1_000;
+pub const REMEMBERED: usize = 1_000;
 
 /// How often something took how long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Totals {
 pub struct EventCounts(pub [u64; EventType::ALL.len()]);
 
 /// A task that has ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// Its name.
     pub id: TaskId,
@@ -61,6 +61,8 @@ pub struct Finished {
     pub took: Duration,
     /// When it ended.
     pub at: Instant,
+    /// How long before this process began, if that was in an earlier one.
+    pub before: Duration,
 }
 
 /// The tasks that have ended last. What failed is remembered apart, so that a flood of what went
@@ -175,6 +177,7 @@ mod tests {
             outcome,
             took: Duration::ZERO,
             at: Instant::ZERO,
+            before: Duration::ZERO,
         }
     }
 

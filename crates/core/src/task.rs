@@ -147,6 +147,19 @@ pub struct KeptTask {
     pub dir: IndexId,
     /// Where it stands.
     pub state: KeptState,
+    /// What its command began as, as far as that is known and may still go on.
+    pub leader: Option<Leader>,
+}
+
+/// The process that a command began as. It leads a session, to which belongs what it has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leader {
+    /// Its process id.
+    pub pid: u32,
+    /// When it was started, in ticks since the boot: no other process has had both.
+    pub since: u64,
+    /// The task whose id it has in its environment, as has what it has started.
+    pub task: TaskId,
 }
 
 /// Where a task stands that has not ended.

@@ -15,6 +15,7 @@
 mod support {
     pub(crate) mod kernel;
     pub(crate) mod notation;
+    pub(crate) mod process;
     pub(crate) mod store;
     pub(crate) mod world;
 }

@@ -10,7 +10,9 @@
 //! 5. A start after which nothing differs runs nothing.
 //! 6. What is kept does not grow: tasks are forgotten when the index has what they were about, and
 //!    the index has nothing of what is gone.
-//! 7. The tables agree after each input, and nothing is left in any of them at rest.
+//! 7. No task runs beside what a run of it that was cut off has left, if that was written down, and no
+//!    process of others is ended.
+//! 8. The tables agree after each input, and nothing is left in any of them at rest.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -19,6 +21,7 @@ mod support {
     pub(crate) mod choice;
     pub(crate) mod kernel;
     pub(crate) mod notation;
+    pub(crate) mod process;
     pub(crate) mod store;
     pub(crate) mod world;
 }
@@ -66,6 +69,15 @@ enum Op {
     Foresee,
     /// The commands of runs that were cut off are ended.
     EndStrays,
+    /// It is told as which process a run has begun.
+    Spawned,
+    /// Some process starts another, or ends.
+    Fork(usize),
+    Die(usize),
+    /// Somebody else starts one.
+    Appear,
+    /// The machine is gone, and comes again.
+    PowerCut,
     /// Everything that there is to do now, but runs and rounds.
     Catch,
     /// And rounds.
@@ -304,6 +316,7 @@ impl Story {
                     || self.world.walk(0)
                     || self.read()
                     || self.world.look()
+                    || self.world.tell_spawned()
                     || self.world.end_strays()
                     || (rounds && self.world.round()));
             if !any {
@@ -345,7 +358,20 @@ impl Story {
 
     /// What happens whether there is a process or not.
     fn happens(&mut self, op: &Op) -> bool {
-        let Op::Change(change) = op else { return false };
+        match op {
+            Op::Change(change) => self.change(change),
+            // Only so many, and those at the numbers that have just become free.
+            Op::Fork(_) | Op::Appear if self.world.processes.len() > 20 => (),
+            Op::Fork(n) => self.world.processes.fork(*n),
+            Op::Die(n) => self.world.processes.die(*n),
+            Op::Appear => self.world.processes.appear(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Somebody does something to the files.
+    fn change(&mut self, change: &Change) {
         match *change {
             Change::Write(d, n) => self.write(d, name(n)),
             Change::Close(d, n) => self.close(d, name(n)),
@@ -365,7 +391,6 @@ impl Story {
                 change.apply(&mut self.world.kernel);
             }
         }
-        true
     }
 
     fn does(&mut self, op: &Op) {
@@ -396,6 +421,9 @@ impl Story {
             Op::EndStrays => {
                 self.world.end_strays();
             }
+            Op::Spawned => {
+                self.world.tell_spawned();
+            }
             Op::Catch => self.catch_up(false),
             Op::CatchAll => self.catch_up(true),
             Op::End(n, how) => {
@@ -423,6 +451,10 @@ impl Story {
             }
             Op::Full(full) => self.world.keeping.as_mut().unwrap().store.full = full,
             Op::Crash => self.gone(),
+            Op::PowerCut => {
+                self.gone();
+                self.world.power_cut();
+            }
             Op::Stop => {
                 self.life = Life::Stopping;
                 self.world.handle(Input::Stop);
@@ -551,6 +583,11 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Look),
         2 => Just(Op::Foresee),
         1 => Just(Op::EndStrays),
+        2 => Just(Op::Spawned),
+        2 => (0..20usize).prop_map(Op::Fork),
+        2 => (0..20usize).prop_map(Op::Die),
+        1 => Just(Op::Appear),
+        1 => Just(Op::PowerCut),
         4 => Just(Op::Catch),
         2 => Just(Op::CatchAll),
         4 => (0..4usize, 0..8u8).prop_map(|(n, how)| Op::End(n, how)),
@@ -656,6 +693,109 @@ fn what_has_left_and_come_back_is_not_known() {
         story.op(&op);
     }
     assert!(story.world.kernel.resolve(b"/r/c").is_some(), "it has come back");
+    story.ends_well();
+}
+
+/// A run goes on, of the two files `/r/a` and `/r/b` if it is a batch; whether it is written down as
+/// which process depends on what is done then.
+fn running(way: &str) -> Story {
+    let way = WAYS.iter().position(|it| *it == way).unwrap();
+    let choice = PlanChoice { sure: (1, way, 0), others: [(0, 0, 0); 2], second: 0, maps: 0 };
+    let mut story = Story::new(10_000, &choice);
+    for op in [Op::Change(Change::Save(1, 1)), Op::Change(Change::Save(1, 2)), Op::CatchAll] {
+        story.op(&op);
+    }
+    // Of another scheduler, which does not wait.
+    while !story.world.runs.is_empty() {
+        for op in [Op::End(0, 7), Op::CatchAll] {
+            story.op(&op);
+        }
+    }
+    story.op(&Op::Step(1_000));
+    while story.world.runs.is_empty() {
+        story.op(&Op::Commit);
+    }
+    story
+}
+
+#[test]
+fn a_run_that_was_cut_off_before_its_process_was_written_down_is_ended_by_its_program() {
+    let mut story = running("");
+    for op in [Op::Crash, Op::Start(None), Op::CatchAll] {
+        assert!(!story.world.is_known_to_have_spawned());
+        story.op(&op);
+    }
+    assert_eq!(story.world.processes.cut_off(), 0);
+    story.ends_well();
+}
+
+#[test]
+fn what_a_leader_has_left_that_ended_after_the_kill_is_ended() {
+    let mut story = running("");
+    for op in [Op::CatchAll, Op::Fork(0), Op::Crash, Op::Die(0), Op::Start(None), Op::CatchAll] {
+        story.op(&op);
+    }
+    assert_eq!(story.world.processes.cut_off(), 0);
+    story.ends_well();
+}
+
+#[test]
+fn a_stranger_who_has_the_number_of_what_was_cut_off_goes_on() {
+    let mut story = running("slots=1 tries=3 backoff=2s");
+    for op in [Op::CatchAll, Op::Crash, Op::Die(0), Op::Appear, Op::Start(None), Op::CatchAll] {
+        story.op(&op);
+    }
+    assert_eq!((story.world.processes.strangers(), story.world.processes.cut_off()), (1, 0));
+    story.ends_well();
+}
+
+#[test]
+fn after_a_power_cut_nobody_is_taken_for_what_was_cut_off() {
+    let mut story = running("slots=1 tries=3 backoff=2s");
+    // The machine starts the same things again, and the daemon is killed once more before it is ready.
+    for op in [Op::CatchAll, Op::PowerCut, Op::Appear, Op::Start(None), Op::Crash] {
+        story.op(&op);
+    }
+    for op in [Op::Start(None), Op::CatchAll] {
+        story.op(&op);
+    }
+    assert_eq!((story.world.processes.strangers(), story.world.processes.cut_off()), (1, 0));
+    story.ends_well();
+}
+
+#[test]
+fn a_batch_is_ended_for_the_sake_of_any_of_its_tasks() {
+    let mut story = running("batch=2 slots=1");
+    assert_eq!(story.world.runs.values().next().unwrap().run.tasks.len(), 2);
+    for op in
+        [Op::CatchAll, Op::Crash, Op::Change(Change::Remove(1, 1)), Op::Start(None), Op::CatchAll]
+    {
+        story.op(&op);
+    }
+    assert_eq!(story.world.processes.cut_off(), 0);
+    story.ends_well();
+}
+
+#[test]
+fn what_was_cut_off_is_looked_for_also_after_another_kill() {
+    let mut story = running("slots=1 tries=3 backoff=2s");
+    for op in [Op::CatchAll, Op::Fork(0), Op::Crash, Op::Die(0), Op::Start(None)] {
+        story.op(&op);
+    }
+    while !story.world.is_looking() {
+        for op in [Op::Walk(0), Op::Commit, Op::Read] {
+            story.op(&op);
+        }
+    }
+    // Its task waits anew, and that is written down, before it was looked for.
+    for op in [Op::Change(Change::Save(1, 2)), Op::Drain, Op::Commit] {
+        story.op(&op);
+    }
+    assert!(story.world.is_known_to_have_spawned());
+    for op in [Op::Crash, Op::Start(None), Op::CatchAll] {
+        story.op(&op);
+    }
+    assert_eq!(story.world.processes.cut_off(), 0);
     story.ends_well();
 }
 

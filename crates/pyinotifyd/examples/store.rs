@@ -138,6 +138,7 @@ fn task(id: u128) -> TaskRow {
         dir: IndexId::NONE,
         state: RowState::Pending,
         stamp: None,
+        leader: None,
     }
 }
 

@@ -31,7 +31,7 @@ use pyinotifyd_core::{
     engine::Question,
     filerule::{self, Answers, FilePlan, PlanError},
     plan::{Action, Plan, Scheduler, SchedulerId},
-    task::{Outcome, Run, RunId, RunTask, StopHow},
+    task::{Leader, Outcome, Run, RunId, RunTask, StopHow},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -63,8 +63,9 @@ pub(crate) struct Actions {
 }
 
 impl Actions {
-    /// Commands get `environment`; outcomes go to `done`. In a dry run nothing is run or changed:
-    /// what would be, is said in the log.
+    /// Commands get `environment`; outcomes go to `done`, and to `spawned` the process that each command
+    /// begins as, if anybody wants to know. In a dry run nothing is run or changed: what would be, is
+    /// said in the log.
     ///
     /// # Errors
     ///
@@ -73,6 +74,7 @@ impl Actions {
         environment: Environment,
         dry_run: bool,
         done: UnboundedSender<(RunId, Outcome)>,
+        spawned: Option<UnboundedSender<(RunId, Leader)>>,
     ) -> io::Result<Self> {
         let printed: Printed = Arc::new(|level, logname, task, line| {
             log::output(level, logname, Some(task), line);
@@ -81,7 +83,11 @@ impl Actions {
             let Line { level, logname, task, message } = *line;
             log::message(level, logname, task.id, &task.event.pathname, message);
         });
-        Self::with(environment, dry_run, done, printed, say)
+        let mut actions = Self::with(environment, dry_run, done, printed, say)?;
+        if let Some(spawned) = spawned {
+            actions.commands.tell_spawned(spawned);
+        }
+        Ok(actions)
     }
 
     /// As [`Self::new`], with another place for lines than the log.

@@ -26,7 +26,7 @@ use pyinotifyd_core::{
     plan::Plan,
     record::{Record, Wd},
     report::{Report, Say},
-    task::{Outcome, ProbeId, Readiness, RunId, TaskId},
+    task::{Leader, Outcome, ProbeId, Readiness, RunId, TaskId},
     time::Instant,
     tree::{EnterError, Found, Ticket},
 };
@@ -142,6 +142,8 @@ struct Loop {
     kernel: Kernel,
     actions: Actions,
     ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
+    /// As which processes runs have begun, if that is kept.
+    spawned: mpsc::UnboundedReceiver<(RunId, Leader)>,
     listener: Option<Box<dyn Listener>>,
     loading: Loading,
     /// What a config.py built that is in force, in its host's words.
@@ -184,6 +186,7 @@ struct Signals {
 enum Woken {
     /// There are records or answers, or the time has come.
     Work,
+    Spawned(RunId, Leader),
     Ended(RunId, Outcome),
     Probed(ProbeId, Vec<Readiness>),
     Heard(HostId, Heard),
@@ -203,8 +206,13 @@ impl Loop {
         let (done, ended) = mpsc::unbounded_channel();
         let wake = Arc::new(Notify::new());
         let kernel = Kernel::new(wake)?;
-        let mut actions = Actions::new(Environment::new(std::env::vars_os()), setup.dry_run, done)
-            .map_err(|error| {
+        // A dry run must not take what waits for the real one.
+        let state_dir = setup.state_dir.filter(|_| !setup.dry_run);
+        let (starts, spawned) = mpsc::unbounded_channel();
+        let starts = state_dir.is_some().then_some(starts);
+        let environment = Environment::new(std::env::vars_os());
+        let mut actions =
+            Actions::new(environment, setup.dry_run, done, starts).map_err(|error| {
                 Fatal::text(format!("cannot start the threads of actions: {}", words(&error)))
             })?;
         let description = setup.host.as_ref().map(|it| it.description.clone());
@@ -217,8 +225,6 @@ impl Loop {
             .map_err(|error| Fatal::text(format!("cannot listen to signals: {}", words(&error))))?;
         let (start, wall) = (Clock::now(), time::now());
         let (plan, seed) = (setup.plan, seed()?);
-        // A dry run must not take what waits for the real one.
-        let state_dir = setup.state_dir.filter(|_| !setup.dry_run);
         let (engine, keeping) = match &state_dir {
             Some(dir) => {
                 let (keeping, kept, told) = Keeping::open(dir, wall)?;
@@ -236,6 +242,7 @@ impl Loop {
             kernel,
             actions,
             ended,
+            spawned,
             listener: setup.listener,
             loading: Loading::new(setup.source),
             description,
@@ -280,6 +287,7 @@ impl Loop {
             match self.wait(more).await {
                 Woken::Work if self.kernel.has_due_unmounts() => self.look_at_mounts(),
                 Woken::Work => (),
+                Woken::Spawned(run, leader) => self.handle(Input::Spawned(run, leader)),
                 Woken::Ended(run, outcome) => self.ended(run, outcome),
                 Woken::Probed(probe, answers) => self.handle(Input::Probed(probe, answers)),
                 Woken::Heard(host, heard) => self.heard(host, heard),
@@ -321,6 +329,7 @@ impl Loop {
             Some(()) = self.signals.hangup.recv() => Woken::Reload,
             asked = self.asking.next() => Woken::Asked(Box::new(asked)),
             asked = self.measuring.next() => Woken::Measured(asked),
+            Some((run, leader)) = self.spawned.recv() => Woken::Spawned(run, leader),
             Some((run, outcome)) = self.ended.recv() => Woken::Ended(run, outcome),
             (probe, answers) = self.actions.tests.next() => Woken::Probed(probe, answers),
             loaded = self.loading.next() => Woken::Loaded(loaded),

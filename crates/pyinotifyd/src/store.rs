@@ -14,7 +14,11 @@
 //!
 //! The *journal* is the table `task`. With each task the state of its file is kept (its stamp), as
 //! it was before the run; when the run is over the row stays as a memo that this scheduler acted on
-//! that state, until the index says the same.
+//! that state, until the index says the same. With a task that runs the process is kept that its
+//! command began as, from the commit on that follows its start.
+//!
+//! The *history* is the table `history`: what people are told of tasks that have ended, as many as are
+//! remembered, in the commit with their end.
 //!
 //! The *index* is the tables `dir` and `entry`, and has one invariant: **a row holds a state only
 //! if every event that the kernel had queued when that state was read has been handled, and what
@@ -38,6 +42,7 @@ mod apply;
 mod batch;
 mod eyes;
 mod fault;
+mod history;
 mod index;
 mod journal;
 mod keeper;
@@ -65,7 +70,7 @@ use std::{
 use pyinotifyd_core::{
     event::Event,
     stamp::{Identity, IndexId, Stamp},
-    task::TaskId,
+    task::{Leader, Outcome, TaskId},
     tree::Seen,
 };
 
@@ -78,6 +83,10 @@ pub enum Say {
     /// This task is so now. The stamp of its row is not looked at: the store reads the state of
     /// the event's path before it commits, which has to be before the run starts.
     Task(TaskRow),
+    /// These tasks run as this process, until something else is said of them.
+    Spawned(Vec<TaskId>, Leader),
+    /// A task has ended, for the history.
+    Finished(EndedRow),
     /// The task's run is over: its row becomes a memo.
     Ended(TaskId),
     /// The task was given up before it ran: its row goes.
@@ -198,6 +207,28 @@ pub struct TaskRow {
     /// The state of the file when the row was written last; `None` if there was none, or none that
     /// says anything.
     pub stamp: Option<Stamp>,
+    /// The process that its command began as, as far as that is known and may still go on. Those of
+    /// another boot are forgotten when the store is opened.
+    pub leader: Option<Leader>,
+}
+
+/// A task that has ended, in the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedRow {
+    /// Its name.
+    pub id: TaskId,
+    /// Its scheduler's name.
+    pub scheduler: Arc<str>,
+    /// The last event that it was scheduled with.
+    pub event: Arc<Event>,
+    /// Which attempt was the last, from 1.
+    pub attempt: u32,
+    /// How that ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended, in nanoseconds since 1970.
+    pub at: i64,
 }
 
 /// Where a task in the journal stands.
@@ -216,6 +247,8 @@ pub enum RowState {
 pub struct Kept {
     /// All tasks, memos included, by id.
     pub tasks: Vec<TaskRow>,
+    /// The tasks that have ended last, and those that failed last, oldest first.
+    pub history: Vec<EndedRow>,
     /// What [`Say::Covers`] said last.
     pub coverage: Option<Vec<u8>>,
     /// Whether the last one who had it open said [`Say::Stop`]; `true` for a new store.

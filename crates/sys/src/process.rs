@@ -39,6 +39,8 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
 };
 
+use self::strays::{Leader, Stat};
+
 /// The descriptor as which [`Spawn::report`] is given.
 pub const REPORT_FD: RawFd = 3;
 
@@ -126,6 +128,13 @@ impl Child {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// By what it is known as long as the machine runs; `None`: that cannot be read, or it was reaped.
+    #[must_use]
+    pub fn leader(&self) -> Option<Leader> {
+        let stat = (!self.reaped).then(|| Stat::of(self.pid)).flatten()?;
+        Some(Leader { since: stat.since, pid: self.id() })
     }
 
     /// Asks all processes of the group to end. Does nothing when the child was reaped.

@@ -21,13 +21,14 @@ use super::{Effect, Engine, Keep, Life, schedule, scope};
 use crate::{
     event::{Event, EventType},
     path,
-    plan::{Action, Binding, Plan, SchedulerId, Watch, WatchId},
+    plan::{Action, Binding, Plan, Scheduler, SchedulerId, Watch, WatchId},
     record::Wd,
     report::{CancelReason, Report, Say},
     schedule::Note,
     scope::Coverage,
     stamp::{IndexId, Stamp},
-    task::{KeptState, KeptTask, TaskId},
+    stats::Finished,
+    task::{KeptState, KeptTask, Leader, TaskId},
     template::Template,
     time::Instant,
     tree::{Outdated, Sighting, Tree, Unfinished},
@@ -40,6 +41,10 @@ pub struct Kept {
     pub covered: Option<Vec<u8>>,
     /// Its tasks.
     pub tasks: Vec<KeptBefore>,
+    /// Whether the machine was started since: then nothing of it can go on.
+    pub rebooted: bool,
+    /// The tasks that have ended last, oldest first.
+    pub history: Vec<Finished>,
 }
 
 /// A task of an earlier process.
@@ -56,14 +61,27 @@ pub struct KeptBefore {
 /// A run that was cut off, and whose command may still go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// The task that it was for.
+    /// A task that it was for, and that runs again.
     pub task: TaskId,
-    /// The user that its command runs as, if that is another than the daemon's.
-    pub user: Option<u32>,
-    /// The program that it began as.
-    pub program: Arc<[u8]>,
+    /// By what the command is known.
+    pub mark: StrayMark,
     /// How long it has to end when it is asked to, before it is killed.
     pub kill_after: Duration,
+}
+
+/// By what a command is known that an earlier process has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StrayMark {
+    /// By the process that it began as. Several tasks may have run as one.
+    Leader(Leader),
+    /// By the program that it began as, with the task's id in its environment: which process that is
+    /// may not have been written down in time.
+    Program {
+        /// The user that it runs as, if that is another than the daemon's.
+        user: Option<u32>,
+        /// Its name or path.
+        name: Arc<[u8]>,
+    },
 }
 
 /// What became of a command that still went on.
@@ -95,11 +113,10 @@ pub(super) struct Recovery {
     stage: Stage,
     /// How many tasks of an earlier process wait for it to be known.
     restored: usize,
-    /// Tasks whose runs were cut off, and their schedulers' names. They run again, unless something
-    /// else has come of them by then.
-    cut_off: Vec<(TaskId, Arc<str>, Arc<Event>)>,
-    /// While nothing starts because the commands of such runs may still go on: their tasks.
-    strays: Option<BTreeMap<TaskId, Told>>,
+    /// Tasks whose runs were cut off. They run again, unless something else has come of them by then.
+    cut_off: Vec<CutOff>,
+    /// The same, while nothing starts because their commands may still go on.
+    strays: Option<Vec<CutOff>>,
     /// Whether it is known that records were lost, and the record that says so is still to come.
     lost: bool,
     /// Whether the kernel's watches are to be held against the tree's once that is known.
@@ -113,8 +130,17 @@ pub(super) struct Recovery {
     fences: VecDeque<(u32, u64)>,
 }
 
-/// Of whom a stray is told: the logname of its scheduler, and the path of its task.
-type Told = (Arc<str>, Arc<[u8]>);
+/// A task whose run was cut off.
+#[derive(Debug)]
+struct CutOff {
+    task: TaskId,
+    /// Its scheduler's name.
+    scheduler: Arc<str>,
+    event: Arc<Event>,
+    /// Whether its scheduler has one subject for all.
+    single: bool,
+    leader: Option<Leader>,
+}
 
 /// See [`Recovery`].
 #[derive(Debug, Default)]
@@ -177,6 +203,24 @@ impl Recovery {
         }
     }
 
+    /// What may still go on of a task that waits: the run that was cut off, of itself or of one in
+    /// whose place it has come. Should this process be killed before that has ended, the next one looks
+    /// for it.
+    pub(super) fn leader_of(&self, task: &KeptTask) -> Option<Leader> {
+        match task.state {
+            KeptState::Pending { .. } => {
+                let is_of = |it: &&CutOff| {
+                    let is_same = || it.single || it.event.subject() == task.event.subject();
+                    it.task == task.id || it.scheduler == task.scheduler && is_same()
+                };
+                let mut all = self.cut_off.iter().chain(self.strays.iter().flatten());
+                all.find(is_of).and_then(|it| it.leader)
+            }
+            // What it begins as is still to come.
+            KeptState::Running => None,
+        }
+    }
+
     pub(super) fn fence(&mut self, tree: &mut Tree, number: u64) {
         self.fences.push_back((tree.fence(), number));
     }
@@ -202,6 +246,7 @@ impl Engine {
         self.recovery.stage = Stage::Reading;
         self.desk.known.familiar = Some(familiar);
         self.desk.schedule.keep();
+        self.desk.schedule.handle_history(kept.history);
         self.desk.schedule.hold();
         for KeptBefore { task, ended, stamp } in kept.tasks {
             let scheduler = self.plan.schedulers().find(|(_, it)| it.name == task.scheduler);
@@ -216,9 +261,15 @@ impl Engine {
             }
             let (id, path) = (task.id, Arc::clone(&task.event.pathname));
             self.recovery.restored += 1;
-            if task.state == KeptState::Running {
-                let (scheduler, event) = (Arc::clone(&task.scheduler), Arc::clone(&task.event));
-                self.recovery.cut_off.push((id, scheduler, event));
+            let is_cut_off = task.state == KeptState::Running || task.leader.is_some();
+            if is_cut_off && !kept.rebooted {
+                self.recovery.cut_off.push(CutOff {
+                    task: id,
+                    scheduler: Arc::clone(&task.scheduler),
+                    event: Arc::clone(&task.event),
+                    single: scheduler.is_some_and(|(_, it)| it.singlejob),
+                    leader: task.leader,
+                });
             }
             if task.dir != IndexId::NONE && task.event.subject.is_none() {
                 self.recovery.places.insert(id, (task.dir, Arc::clone(&task.event)));
@@ -378,38 +429,37 @@ impl Engine {
     /// What is not run again is left alone: that its file is gone may be what it has done.
     fn seek_strays(&mut self) {
         let Engine { plan, desk, recovery, .. } = self;
-        let mut strays = Vec::new();
-        let mut told = BTreeMap::new();
-        for (task, name, event) in mem::take(&mut recovery.cut_off) {
-            let found = plan.schedulers().find(|(_, it)| it.name == name);
+        let mut strays: Vec<Stray> = Vec::new();
+        let mut seek = |stray: Stray| {
+            // Several tasks may have run as one process.
+            if !strays.iter().any(|it| it.mark == stray.mark && it.is_led()) {
+                strays.push(stray);
+            }
+        };
+        let cut_off = mem::take(&mut recovery.cut_off);
+        for CutOff { task, scheduler: name, event, leader, .. } in &cut_off {
+            let found = plan.schedulers().find(|(_, it)| it.name == *name);
             let Some((_, scheduler)) = found else { continue };
-            let (process, program) = match &scheduler.action {
-                // One whose very name comes from the event would be known by too little.
-                Action::Exec(exec) => match exec.argv.first().and_then(Template::as_literal) {
-                    Some(program) => (&exec.process, program),
-                    None => continue,
-                },
-                Action::Shell(shell) => (&shell.process, "/bin/sh"),
-                // Those end with the daemon, or with its host.
-                Action::Rules(_) | Action::Log(_) | Action::Hosted(_) => continue,
-            };
-            if desk.schedule.has_task(&name, task, &event) {
-                let user = process.user.as_ref().map(|it| it.uid);
-                let (program, kill_after) = (program.as_bytes().into(), scheduler.kill_after);
-                strays.push(Stray { task, user, program, kill_after });
-                told.insert(task, (Arc::clone(&scheduler.logname), Arc::clone(&event.pathname)));
+            if desk.schedule.has_task(name, *task, event) {
+                let (task, kill_after) = (*task, scheduler.kill_after);
+                let marks = leader.map(StrayMark::Leader).into_iter().chain(program_of(scheduler));
+                marks.for_each(|mark| seek(Stray { task, mark, kill_after }));
             }
         }
         if !strays.is_empty() {
-            recovery.strays = Some(told);
+            recovery.strays = Some(cut_off);
             desk.effects.push_back(Effect::EndStrays(strays));
         }
     }
 
     pub(super) fn handle_strays_ended(&mut self, now: Instant, ends: Vec<StrayEnd>) {
-        let mut told = self.recovery.strays.take().unwrap_or_default();
+        let Some(sought) = self.recovery.strays.take() else { return };
         for StrayEnd { task, process, error } in ends {
-            let Some((logname, path)) = told.remove(&task) else { continue };
+            let Some(cut_off) = sought.iter().find(|it| it.task == task) else { continue };
+            let path = Arc::clone(&cut_off.event.pathname);
+            let scheduler = self.plan.schedulers().find(|(_, it)| it.name == cut_off.scheduler);
+            let logname = scheduler.map_or(&self.plan.logname, |(_, it)| &it.logname);
+            let logname = Arc::clone(logname);
             let say = match error {
                 None => Say::StrayEnded { path, process },
                 Some(error) => Say::StrayStays { path, process, error },
@@ -513,12 +563,33 @@ impl Known {
     }
 }
 
+impl Stray {
+    fn is_led(&self) -> bool {
+        matches!(self.mark, StrayMark::Leader(_))
+    }
+}
+
+/// What the commands of a scheduler are known by.
+fn program_of(scheduler: &Scheduler) -> Option<StrayMark> {
+    let (process, name) = match &scheduler.action {
+        // One whose very name comes from the event would be known by too little.
+        Action::Exec(exec) => (&exec.process, exec.argv.first().and_then(Template::as_literal)?),
+        Action::Shell(shell) => (&shell.process, "/bin/sh"),
+        // Those end with the daemon, or with its host.
+        Action::Rules(_) | Action::Log(_) | Action::Hosted(_) => return None,
+    };
+    let user = process.user.as_ref().map(|it| it.uid);
+    Some(StrayMark::Program { user, name: name.as_bytes().into() })
+}
+
 impl From<schedule::Note> for Keep {
     fn from(note: Note) -> Self {
         match note {
             Note::Task(task) => Self::Task(task),
             Note::Ended(id) => Self::Ended(id),
             Note::Dropped(id) => Self::Dropped(id),
+            Note::Spawned(tasks, leader) => Self::Spawned(tasks, leader),
+            Note::Finished(finished) => Self::Finished(finished),
         }
     }
 }

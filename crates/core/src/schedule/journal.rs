@@ -22,7 +22,8 @@ use crate::{
     plan::OnCrash,
     report::{CancelReason, Say},
     stamp::IndexId,
-    task::{KeptState, KeptTask, Order, OrderKind, RunTask, TaskId},
+    stats::Finished,
+    task::{KeptState, KeptTask, Leader, Order, OrderKind, RunId, RunTask, TaskId},
     time::Instant,
 };
 
@@ -38,6 +39,10 @@ pub enum Note {
     Ended(TaskId),
     /// It is given up.
     Dropped(TaskId),
+    /// These run as this process.
+    Spawned(Vec<TaskId>, Leader),
+    /// How a task has ended, for people.
+    Finished(Finished),
 }
 
 #[derive(Debug, Default)]
@@ -248,6 +253,7 @@ impl Schedule {
             first: task.first,
             dir: IndexId::NONE,
             state: KeptState::Pending { due },
+            leader: None,
         }));
     }
 
@@ -262,7 +268,31 @@ impl Schedule {
                 first,
                 dir: IndexId::NONE,
                 state: KeptState::Running,
+                leader: None,
             }));
+        }
+    }
+
+    /// Takes in what the command of a run began as; the last one's, if it has several.
+    pub fn handle_spawned(&mut self, run: RunId, leader: Leader) {
+        let Some(run) = self.by_run.get(&run).map(|it| &self.runs[*it]) else { return };
+        if self.notes(run.lane) {
+            let tasks = run.tasks.iter().map(|it| it.task.id).collect();
+            self.journal.notes.push_back(Note::Spawned(tasks, leader));
+        }
+    }
+
+    /// Notes how a task has ended.
+    pub(super) fn note_finished(&mut self, lane: LaneId, finished: &Finished) {
+        if self.notes(lane) {
+            self.journal.notes.push_back(Note::Finished(finished.clone()));
+        }
+    }
+
+    /// Remembers what an earlier process did, oldest first.
+    pub fn handle_history(&mut self, finished: Vec<Finished>) {
+        for it in finished {
+            self.history.add(it);
         }
     }
 

@@ -457,6 +457,7 @@ impl Schedule {
                 outcome: outcome.clone(),
                 took,
                 at: now,
+                before: Duration::ZERO,
             };
             self.count_end(lane, finished, retries.is_some());
         }
@@ -500,6 +501,7 @@ impl Schedule {
             How::Stopped => totals.stopped += 1,
             How::Failed => totals.failed += 1,
         }
+        self.note_finished(lane, &finished);
         self.history.add(finished);
     }
 

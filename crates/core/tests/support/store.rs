@@ -16,7 +16,8 @@ use pyinotifyd_core::{
     engine::{Keep, Kept, KeptBefore},
     path,
     stamp::{Identity, IndexId, Stamp},
-    task::{KeptState, KeptTask, TaskId},
+    stats::Finished,
+    task::{KeptState, KeptTask, Leader, TaskId},
     tree::{Join, Joined, Kind, Seen, Ticket, Touch},
 };
 
@@ -41,6 +42,9 @@ pub(crate) struct Disk {
     pub(crate) dirs: BTreeMap<Identity, IndexId>,
     /// With the generation of a baseline; 0: it came by a round.
     pub(crate) entries: BTreeMap<Key, (Kind, Stamp, u64)>,
+    /// Whether the machine was started since it was opened last.
+    pub(crate) rebooted: bool,
+    pub(crate) history: Vec<Finished>,
     last: u32,
     confirmed: u64,
 }
@@ -49,6 +53,7 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 enum Change {
     Put { row: Row, stamped: bool },
+    Spawned(Leader),
     End,
     Delete,
 }
@@ -62,6 +67,7 @@ enum Op {
     Confirm(u64, Vec<(Key, State)>),
     Covers(Vec<u8>),
     InStep,
+    Finished(Finished),
     Sync(u64),
 }
 
@@ -104,6 +110,9 @@ pub(crate) struct Store {
 impl Store {
     /// Opens what an earlier process has left.
     pub(crate) fn open(mut disk: Disk) -> Self {
+        if disk.rebooted {
+            disk.rows.values_mut().for_each(|it| it.task.leader = None);
+        }
         let confirmed = disk.confirmed;
         disk.entries.retain(|_, it| it.2 <= confirmed);
         let journal = disk
@@ -119,7 +128,9 @@ impl Store {
             let Row { task, ended, stamp } = row.clone();
             KeptBefore { task, ended, stamp }
         });
-        Kept { covered: self.disk.covered.clone(), tasks: tasks.collect() }
+        let covered = self.disk.covered.clone();
+        let history = self.disk.history.clone();
+        Kept { covered, tasks: tasks.collect(), rebooted: self.disk.rebooted, history }
     }
 
     pub(crate) fn keep(&mut self, keep: Keep) {
@@ -137,8 +148,20 @@ impl Store {
                 match self.tasks.get_mut(&id) {
                     Some(Change::Put { row, stamped }) => (row.ended, *stamped) = (true, true),
                     Some(Change::End | Change::Delete) => (),
-                    None => {
+                    Some(Change::Spawned(_)) | None => {
                         self.tasks.insert(id, Change::End);
+                    }
+                }
+            }
+            Keep::Finished(finished) => self.ops.push(Op::Finished(finished)),
+            Keep::Spawned(ids, leader) => {
+                for id in ids {
+                    match self.tasks.get_mut(&id) {
+                        Some(Change::Put { row, .. }) => row.task.leader = Some(leader),
+                        Some(Change::End | Change::Delete) => (),
+                        Some(Change::Spawned(_)) | None => {
+                            self.tasks.insert(id, Change::Spawned(leader));
+                        }
                     }
                 }
             }
@@ -272,6 +295,10 @@ impl Store {
                 Change::Put { row, .. } => {
                     self.disk.rows.insert(id, row);
                 }
+                Change::Spawned(leader) => {
+                    let row = self.disk.rows.get_mut(&id).expect("what runs has a row");
+                    row.task.leader = Some(leader);
+                }
                 Change::End => self.disk.rows.get_mut(&id).expect("it has a row").ended = true,
                 Change::Delete => {
                     self.disk.rows.remove(&id);
@@ -336,6 +363,7 @@ impl Store {
                     disk.forget(dir);
                 }
             }
+            Op::Finished(finished) => disk.history.push(finished),
             Op::Sync(number) => return Some(Reply::Committed(number)),
         }
         None

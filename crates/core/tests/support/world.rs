@@ -11,13 +11,14 @@ use pyinotifyd_core::{
     engine::{Effect, Engine, Input, Start, Stray, StrayEnd},
     plan::Plan,
     record::{Record, Wd},
-    task::{Outcome, Probe, ProbeId, Readiness, RunId, TaskId},
+    task::{Leader, Outcome, Probe, ProbeId, Readiness, RunId, TaskId},
     time::Instant,
     tree::{EnterError, Found, Join, Ticket},
 };
 
 use super::{
     kernel::{Kernel, Walk},
+    process::Processes,
     store::{Disk, Reply, Store, joined},
 };
 
@@ -32,6 +33,10 @@ pub(crate) struct World {
     /// What is being tested.
     pub(crate) probes: BTreeMap<ProbeId, Probe>,
     walks: VecDeque<Walk>,
+    /// What runs have begun as, if they are kept.
+    pub(crate) processes: Processes,
+    /// Those of which the engine has not been told.
+    spawned: VecDeque<(RunId, Leader)>,
     /// Whether it has been told that the overflow in the queue is to come.
     told_lost: bool,
     pub(crate) keeping: Option<Keeping>,
@@ -63,7 +68,8 @@ impl World {
         let engine = Engine::new(Arc::new(plan), seed);
         let (runs, probes, walks) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let (now, told_lost, keeping) = (Instant::ZERO, false, None);
-        Self { kernel, engine, now, runs, probes, walks, told_lost, keeping }
+        let (processes, spawned) = (Processes::default(), VecDeque::new());
+        Self { kernel, engine, now, runs, probes, walks, processes, spawned, told_lost, keeping }
     }
 
     /// The process ends, however: what was not committed is gone, and so are its watches and runs.
@@ -73,9 +79,37 @@ impl World {
         self.told_lost = false;
         self.runs.clear();
         self.probes.clear();
+        self.spawned.clear();
         if let Some(keeping) = &mut self.keeping {
-            *keeping = Keeping::open(std::mem::take(&mut keeping.store.disk));
+            self.processes.handle_crash(&keeping.store.disk);
+            let mut disk = std::mem::take(&mut keeping.store.disk);
+            disk.rebooted = false;
+            *keeping = Keeping::open(disk);
         }
+    }
+
+    /// So does the machine, and is started again.
+    pub(crate) fn power_cut(&mut self) {
+        self.crash();
+        self.processes.handle_power_cut();
+        if let Some(keeping) = &mut self.keeping {
+            let mut disk = std::mem::take(&mut keeping.store.disk);
+            disk.rebooted = true;
+            *keeping = Keeping::open(disk);
+        }
+    }
+
+    /// The engine is told of the next process that a run has begun as.
+    pub(crate) fn tell_spawned(&mut self) -> bool {
+        let Some((run, leader)) = self.spawned.pop_front() else { return false };
+        self.handle(Input::Spawned(run, leader));
+        true
+    }
+
+    /// Whether it was written down of any task as which process it runs.
+    pub(crate) fn is_known_to_have_spawned(&self) -> bool {
+        let keeping = self.keeping.as_ref();
+        keeping.is_some_and(|it| it.store.disk.rows.values().any(|row| row.task.leader.is_some()))
     }
 
     /// A process begins with what an earlier one has left; with nothing, if there was none.
@@ -103,6 +137,10 @@ impl World {
                         }
                         let apart = keeping.strays.is_empty();
                         assert!(apart, "{:?} starts beside what was cut off", start.run);
+                        let tasks: Vec<TaskId> = start.run.tasks.iter().map(|it| it.id).collect();
+                        self.processes.verify_apart(&tasks);
+                        let leader = self.processes.spawn(start.run.id, tasks);
+                        self.spawned.push_back((start.run.id, leader));
                         keeping.started.push(start.run.id);
                         begun.push(start.run.id);
                         self.runs.insert(start.run.id, start);
@@ -146,8 +184,13 @@ impl World {
     pub(crate) fn end_strays(&mut self) -> bool {
         let strays = self.keeping.as_mut().and_then(|it| it.strays.pop_front());
         let Some(strays) = strays else { return false };
-        let ends = strays.iter().map(|it| StrayEnd { task: it.task, process: 1, error: None });
-        self.handle(Input::StraysEnded(ends.collect()));
+        let mut ends = Vec::new();
+        for stray in &strays {
+            if let Some(process) = self.processes.end(stray) {
+                ends.push(StrayEnd { task: stray.task, process, error: None });
+            }
+        }
+        self.handle(Input::StraysEnded(ends));
         true
     }
 
@@ -278,6 +321,7 @@ impl World {
     /// Ends a run.
     pub(crate) fn end(&mut self, run: RunId, outcome: Outcome) -> Start {
         let start = self.runs.remove(&run).expect("it goes on");
+        self.processes.handle_ended(run);
         self.handle(Input::Ended(run, outcome));
         start
     }

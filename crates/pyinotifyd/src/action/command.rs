@@ -33,13 +33,13 @@ use std::{
     fs::File,
     io::{self, PipeReader, PipeWriter, Read},
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use pyinotifyd_core::{
     plan::{Level, Output, Process, Scheduler},
-    task::{Outcome, Run, RunId, StopHow, TaskId},
+    task::{Leader, Outcome, Run, RunId, StopHow, TaskId},
 };
 use pyinotifyd_sys::process::{self as sys, Child, Ended, Spawn};
 use tokio::{
@@ -73,6 +73,7 @@ struct Shared {
     launcher: Launcher,
     printed: Printed,
     ended: mpsc::UnboundedSender<(RunId, Outcome)>,
+    spawned: OnceLock<mpsc::UnboundedSender<(RunId, Leader)>>,
     running: Mutex<BTreeMap<RunId, watch::Sender<Option<StopHow>>>>,
 }
 
@@ -96,9 +97,17 @@ impl Commands {
             launcher: Launcher::new(),
             printed,
             ended,
+            spawned: OnceLock::new(),
             running: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// From now on it is told as which process each command begins that lasts, before its run's outcome
+    /// is.
+    pub(crate) fn tell_spawned(&mut self, to: mpsc::UnboundedSender<(RunId, Leader)>) {
+        // To whom it is told at first stays.
+        let _ = self.shared.spawned.set(to);
     }
 
     /// Starts a run, on the tokio runtime that this is called from. Whatever comes of it, its
@@ -123,7 +132,8 @@ impl Commands {
         let (logname, task) = (Arc::clone(&scheduler.logname), run.tasks[0].id);
         let printer = Printer { printed: Arc::clone(&shared.printed), logname, task };
         let stop = Stop(asked);
-        let mut attempt = Attempt { shared: Arc::clone(shared), output, printer, stop };
+        let shared = Arc::clone(shared);
+        let mut attempt = Attempt { shared, run: id, output, printer, stop };
         tokio::spawn(async move {
             let outcome = attempt.run_all(commands).await;
             attempt.shared.running().remove(&id);
@@ -149,6 +159,16 @@ impl Commands {
 impl Shared {
     fn running(&self) -> MutexGuard<'_, BTreeMap<RunId, watch::Sender<Option<StopHow>>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells as which process a command of a run has begun. It must not have been reaped.
+    fn tell_spawned(&self, run: RunId, task: TaskId, child: &Child) {
+        if let Some(spawned) = self.spawned.get()
+            && let Some(sys::strays::Leader { pid, since }) = child.leader()
+        {
+            // Nobody listens when the daemon has stopped.
+            let _ = spawned.send((run, Leader { pid, since, task }));
+        }
     }
 
     fn tell(&self, run: RunId, outcome: Outcome) {
@@ -181,6 +201,7 @@ impl Stop {
 /// One run.
 struct Attempt {
     shared: Arc<Shared>,
+    run: RunId,
     output: Output,
     printer: Printer,
     stop: Stop,
@@ -233,7 +254,7 @@ impl Attempt {
             Launched::Failed(failure) => return failure.into(),
             Launched::Abandoned => return Outcome::Stopped,
         };
-        match self.attend(child, ours).await {
+        match self.attend(child, ours, command.task).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Failed(format!(
                 "lost sight of {}: {}",
@@ -272,11 +293,13 @@ impl Attempt {
         }
     }
 
-    async fn attend(&mut self, child: Child, ours: Ours) -> io::Result<Outcome> {
+    async fn attend(&mut self, child: Child, ours: Ours, task: TaskId) -> io::Result<Outcome> {
         let Ours { output, mut input, mut report } = ours;
         let mut output = output.map(|(pipe, level)| Logged::new(pipe, level)).transpose()?;
         let mut child = watched(child)?;
         let mut stopped = false;
+        let mut untold = self.shared.spawned.get().is_some();
+        let mut lasts = std::pin::pin!(tokio::time::sleep(SHORT));
         // What was asked while it was being launched.
         let mut asked = self.stop.now();
         loop {
@@ -297,6 +320,10 @@ impl Attempt {
                     if child.get_ref().has_ended()? {
                         break;
                     }
+                }
+                () = &mut lasts, if untold => {
+                    untold = false;
+                    self.shared.tell_spawned(self.run, task, child.get_ref());
                 }
                 open = read_some(&mut output, &self.printer) => {
                     if !open {
@@ -338,6 +365,10 @@ impl Attempt {
 fn watched(child: Child) -> io::Result<AsyncFd<Child>> {
     AsyncFd::with_interest(child, Interest::READABLE)
 }
+
+/// As which process a command has begun is told when it lasts longer: for most commands it would cost
+/// more than all else that the daemon does, and they have ended before it could be written down.
+const SHORT: Duration = Duration::from_millis(5);
 
 /// After this, a launch may be one that hangs, and others that wait behind it get a thread.
 const SLOW_LAUNCH: Duration = Duration::from_millis(100);

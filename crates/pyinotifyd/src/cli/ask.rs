@@ -51,7 +51,7 @@ pub(super) enum Line {
         #[arg(long, value_enum)]
         state: Option<State>,
     },
-    /// List the tasks that have ended since the daemon's start, as far as it remembers them
+    /// List the tasks that have ended, as far as the daemon remembers them
     #[command(after_help = "\
 The last 1,000 are remembered, and the last 1,000 that failed.")]
     History {

@@ -349,7 +349,7 @@ impl Loop {
     fn history(&self, which: &OfHistory) -> Result<Reply, Refused> {
         let path = which.about.path.as_ref().map(bytes).transpose()?;
         let (now, wall) = (self.now(), wall());
-        let at = |it: &Finished| wall - now.since(it.at).as_secs_f64();
+        let at = |it: &Finished| wall - (now.since(it.at) + it.before).as_secs_f64();
         let fits = |it: &&Finished| {
             which.about.scheduler.as_ref().is_none_or(|name| **name == *it.scheduler)
                 && (!which.failed || it.outcome.how() == task::How::Failed)

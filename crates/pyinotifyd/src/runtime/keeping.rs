@@ -15,6 +15,7 @@ use pyinotifyd_core::{
     engine::{self, Keep, Start},
     report::Say as Report,
     stamp::IndexId,
+    stats::Finished,
     task::{KeptState, KeptTask, RunId},
     time::Instant,
     tree::{Enter, Found, Join, Joined, Seen, Ticket},
@@ -23,7 +24,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::{
     errors::{Fatal, words},
-    store::{Kept, Opened, Reply, RowState, Say, Store, TaskRow, Trouble, Writer},
+    store::{EndedRow, Kept, Opened, Reply, RowState, Say, Store, TaskRow, Trouble, Writer},
 };
 
 /// The store, and what waits for it.
@@ -125,6 +126,8 @@ impl Keeping {
     pub(super) fn keep(&mut self, keep: Keep) {
         let say = match keep {
             Keep::Task(task) => Say::Task(self.row(task)),
+            Keep::Finished(finished) => Say::Finished(self.ended(finished)),
+            Keep::Spawned(ids, leader) => Say::Spawned(ids, leader),
             Keep::Ended(id) => Say::Ended(id),
             Keep::Dropped(id) => Say::Drop(id),
             Keep::Touched(touch) => Say::Touch {
@@ -242,14 +245,19 @@ impl Keeping {
         self.error.as_deref()
     }
 
+    fn ended(&self, finished: Finished) -> EndedRow {
+        let Finished { id, scheduler, event, attempt, outcome, took, at, before: _ } = finished;
+        EndedRow { id, scheduler, event, attempt, outcome, took, at: self.clock.wall(at) }
+    }
+
     fn row(&self, task: KeptTask) -> TaskRow {
-        let KeptTask { id, scheduler, event, attempt, first, dir, state } = task;
+        let KeptTask { id, scheduler, event, attempt, first, dir, state, leader } = task;
         let (state, due) = match state {
             KeptState::Pending { due } => (RowState::Pending, due),
             KeptState::Running => (RowState::Running, first),
         };
         let (first, due) = (self.clock.wall(first), self.clock.wall(due));
-        TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp: None }
+        TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp: None, leader }
     }
 }
 
@@ -264,17 +272,27 @@ fn joined(join: Join, index: IndexId, known: Option<Vec<Seen>>) -> Joined {
 
 fn restored(clock: Clock, kept: Kept) -> engine::Kept {
     let tasks = kept.tasks.into_iter().map(|row| {
-        let TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp } = row;
+        let TaskRow { id, scheduler, event, attempt, first, due, dir, state, stamp, leader } = row;
         let (first, due) = (clock.instant(first), clock.instant(due));
         let ended = state == RowState::Done;
         let state = match state {
             RowState::Pending => KeptState::Pending { due },
             RowState::Running | RowState::Done => KeptState::Running,
         };
-        let task = KeptTask { id, scheduler, event, attempt, first, dir, state };
+        let task = KeptTask { id, scheduler, event, attempt, first, dir, state, leader };
         engine::KeptBefore { task, ended, stamp }
     });
-    engine::Kept { tasks: tasks.collect(), covered: kept.coverage }
+    let history = kept.history.into_iter().map(|row| {
+        let EndedRow { id, scheduler, event, attempt, outcome, took, at } = row;
+        let before = Duration::from_nanos(clock.wall.saturating_sub(at).try_into().unwrap_or(0));
+        Finished { id, scheduler, event, attempt, outcome, took, at: Instant::ZERO, before }
+    });
+    engine::Kept {
+        tasks: tasks.collect(),
+        covered: kept.coverage,
+        rebooted: kept.rebooted,
+        history: history.collect(),
+    }
 }
 
 fn refused(error: &crate::store::OpenError) -> Fatal {

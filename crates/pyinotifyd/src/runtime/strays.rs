@@ -1,9 +1,9 @@
 //! What commands of a daemon that was killed have left: processes that still go on although their
 //! tasks are about to run again.
 //!
-//! They carry the id of their task in their environment, as all commands do, and are still the program
-//! that they began as. None of before the machine's start has that id, so it is not asked which
-//! process once ran.
+//! Which process a command began as was written down after its start, in the commit that followed. Of
+//! one that was started just before the kill that is not known: it carries the id of its task in its
+//! environment, as all commands do, and is still the program that it began as.
 
 use std::{
     thread,
@@ -11,10 +11,10 @@ use std::{
 };
 
 use pyinotifyd_core::{
-    engine::{Stray, StrayEnd},
+    engine::{Stray, StrayEnd, StrayMark},
     time::Human,
 };
-use pyinotifyd_sys::process::strays::{self as sys, Mark};
+use pyinotifyd_sys::process::strays::{self as sys, Known, Leader, Mark};
 use tokio::sync::mpsc;
 
 use crate::{env, errors::words};
@@ -71,12 +71,6 @@ impl Strays {
 }
 
 fn end(strays: &[Stray]) -> Vec<StrayEnd> {
-    let own = nix::unistd::getuid().as_raw();
-    let mark = |it: &Stray| Mark {
-        variable: format!("{}={}", env::TASK_ID, it.task).into(),
-        user: it.user.unwrap_or(own),
-        program: it.program.to_vec(),
-    };
     let marks: Vec<Mark> = strays.iter().map(mark).collect();
     let found = match sys::find(&marks) {
         Ok(found) => found,
@@ -88,26 +82,41 @@ fn end(strays: &[Stray]) -> Vec<StrayEnd> {
     let found = strays.iter().zip(found).filter_map(|(stray, it)| Some((stray, it?)));
     // All are asked before any is waited for.
     let asked: Vec<_> = found
-        .map(|(stray, process)| {
-            let asked = process.terminate();
+        .map(|(stray, mut session)| {
+            let asked = session.terminate();
             let patience = stray.kill_after.min(LONGEST);
             ::log::warn!(
                 "process {} of before the start still runs for the task {}: it has up to {} to end, \
                  nothing starts before",
-                process.id(),
+                session.id(),
                 stray.task,
                 Human(patience)
             );
-            (stray, process, asked, Instant::now() + patience)
+            (stray, session, asked, Instant::now() + patience)
         })
         .collect();
-    let ends = asked.into_iter().map(|(stray, process, asked, deadline)| {
-        let ended = asked.and_then(|()| process.end(deadline));
+    let ends = asked.into_iter().map(|(stray, mut session, asked, deadline)| {
+        // One that cannot be asked does not keep the others from being ended.
+        let ended = session.end(deadline).and(asked);
         StrayEnd {
             task: stray.task,
-            process: process.id(),
+            process: session.id(),
             error: ended.err().map(|error| words(&error)),
         }
     });
     ends.collect()
+}
+
+fn mark(stray: &Stray) -> Mark {
+    let (task, known) = match &stray.mark {
+        StrayMark::Leader(leader) => {
+            let (pid, since) = (leader.pid, leader.since);
+            (leader.task, Known::Leader(Leader { since, pid }))
+        }
+        StrayMark::Program { user, name } => {
+            let user = user.unwrap_or_else(|| nix::unistd::getuid().as_raw());
+            (stray.task, Known::Program { user, name: name.to_vec() })
+        }
+    };
+    Mark { variable: format!("{}={task}", env::TASK_ID).into(), known }
 }

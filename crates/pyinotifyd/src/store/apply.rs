@@ -12,6 +12,7 @@ use super::{
     Reply,
     batch::{Batch, Change, Op},
     fault::Fault,
+    history::{self, Rings},
     index::Confirmed,
     rows,
 };
@@ -40,6 +41,8 @@ pub(super) struct Known {
     /// The next directory's number; 0: there is none left. None is given twice, so what is said of
     /// one that is gone is about no other.
     pub(super) next: u32,
+    /// Where the history goes on.
+    pub(super) rings: Rings,
 }
 
 /// What came of a batch.
@@ -76,11 +79,15 @@ pub(super) fn apply(
         let transaction = &work.transaction;
         match change {
             Change::Put { row, done_round, .. } => rows::put_task(transaction, row, *done_round)?,
+            Change::Spawned(leader) => rows::put_leader(transaction, *id, *leader)?,
             Change::End { done_round } => rows::end_task(transaction, *id, *done_round)?,
             Change::Delete => rows::delete_task(transaction, *id)?,
         }
     }
     work.out.rows += batch.tasks.len() as u64;
+    for row in &batch.ended {
+        work.out.rows += history::put(&work.transaction, &mut work.out.known.rings, row)?;
+    }
     for op in &batch.ops {
         work.op(op)?;
     }

@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 
 use pyinotifyd_core::{
     stamp::{Identity, IndexId, Stamp},
-    task::TaskId,
+    task::{Leader, TaskId},
     tree::Seen,
 };
 
-use super::{Reply, RowState, TaskRow, index::Confirmed};
+use super::{EndedRow, Reply, RowState, TaskRow, index::Confirmed};
 
 /// What is to be written.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) tasks: BTreeMap<TaskId, Change>,
     pub(super) ops: Vec<Op>,
+    /// Tasks that have ended, in this order.
+    pub(super) ended: Vec<EndedRow>,
 }
 
 /// What becomes of a task's row.
@@ -31,6 +33,8 @@ pub(super) enum Change {
         stamped: bool,
         done_round: Option<u64>,
     },
+    /// It is written as which process it runs.
+    Spawned(Leader),
     /// It becomes a memo.
     End { done_round: u64 },
     /// It goes.
@@ -68,8 +72,19 @@ impl Batch {
                 *stamped = true;
             }
             Some(Change::End { .. } | Change::Delete) => (),
-            None => {
+            Some(Change::Spawned(_)) | None => {
                 self.tasks.insert(id, Change::End { done_round: round });
+            }
+        }
+    }
+
+    /// The task runs as this process.
+    pub(super) fn spawned(&mut self, id: TaskId, leader: Leader) {
+        match self.tasks.get_mut(&id) {
+            Some(Change::Put { row, .. }) => row.leader = Some(leader),
+            Some(Change::End { .. } | Change::Delete) => (),
+            Some(Change::Spawned(_)) | None => {
+                self.tasks.insert(id, Change::Spawned(leader));
             }
         }
     }
@@ -85,7 +100,7 @@ impl Batch {
         for change in self.tasks.values_mut() {
             match change {
                 Change::Put { row, stamped: stamped @ false, .. } => bare.push((row, stamped)),
-                Change::Put { .. } | Change::End { .. } | Change::Delete => (),
+                Change::Put { .. } | Change::Spawned(_) | Change::End { .. } | Change::Delete => (),
             }
         }
         let stamps = look(bare.iter().map(|(row, _)| row.event.pathname.to_vec()).collect());
@@ -97,12 +112,14 @@ impl Batch {
 
     /// Whether nothing has been said.
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.ops.is_empty()
+        self.tasks.is_empty() && self.ended.is_empty() && self.ops.is_empty()
     }
 
     /// Whether there is anything to write.
     pub(super) fn writes(&self) -> bool {
-        !self.tasks.is_empty() || self.ops.iter().any(|op| !matches!(op, Op::Reply(_)))
+        !self.tasks.is_empty()
+            || !self.ended.is_empty()
+            || self.ops.iter().any(|op| !matches!(op, Op::Reply(_)))
     }
 
     /// Whether a baseline may be among it.

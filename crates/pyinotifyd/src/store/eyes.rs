@@ -41,6 +41,7 @@ pub(super) type Sight = Box<dyn FnMut(&Place) -> Looked + Send>;
 pub(super) struct Eyes {
     new: Box<dyn Fn() -> Sight + Send>,
     patience: Duration,
+    altogether: Duration,
     thread: Option<Thread>,
     /// Where file systems are that do not answer, and the looks that hang in them.
     hung: Vec<(Box<[u8]>, Receiver<Looked>)>,
@@ -55,7 +56,18 @@ struct Thread {
 impl Eyes {
     /// Those that see by what `new` makes. Nothing is started before the first look.
     pub(super) fn new(new: impl Fn() -> Sight + Send + 'static) -> Self {
-        Self { new: Box::new(new), patience: PATIENCE, thread: None, hung: Vec::new() }
+        Self {
+            new: Box::new(new),
+            patience: PATIENCE,
+            altogether: ALTOGETHER,
+            thread: None,
+            hung: Vec::new(),
+        }
+    }
+
+    /// From now on all looks together take no longer than one may: the end waits for them.
+    pub(super) fn hurry(&mut self) {
+        self.altogether = self.altogether.min(self.patience);
     }
 
     #[cfg(test)]
@@ -102,7 +114,7 @@ impl Eyes {
             }
         };
         // Should it have ended, by a fault of its own, that is seen when it does not answer.
-        let until = Instant::now() + ALTOGETHER;
+        let until = Instant::now() + self.altogether;
         let _ = thread.asked.send(asked.iter().map(|it| places[*it].clone()).collect());
         for at in asked {
             let left = until.saturating_duration_since(Instant::now());

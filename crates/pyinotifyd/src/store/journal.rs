@@ -39,6 +39,11 @@ impl Journal {
         self.rows.insert(task.id, Row { path: Arc::clone(&task.event.pathname), done: None });
     }
 
+    /// Whether there is a row for this task that is no memo.
+    pub(super) fn runs(&self, id: TaskId) -> bool {
+        self.rows.get(&id).is_some_and(|row| row.done.is_none())
+    }
+
     /// The task's row is a memo. `false`: there is no such row, or it is one already.
     pub(super) fn end(&mut self, id: TaskId, round: u64) -> bool {
         let Some(row) = self.rows.get_mut(&id).filter(|row| row.done.is_none()) else {

@@ -132,6 +132,12 @@ impl Keeper {
                 self.journal.put(&row);
                 self.batch.put(row);
             }
+            Say::Finished(row) => self.batch.ended.push(row),
+            Say::Spawned(ids, leader) => {
+                for id in ids.into_iter().filter(|it| self.journal.runs(*it)) {
+                    self.batch.spawned(id, leader);
+                }
+            }
             Say::Ended(id) => {
                 let round = self.index.begun();
                 if self.journal.end(id, round) {
@@ -172,6 +178,7 @@ impl Keeper {
             }
             Say::Stop => {
                 self.stopping = true;
+                self.eyes.hurry();
                 ops.push(Op::Clean);
             }
         }

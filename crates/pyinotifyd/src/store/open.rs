@@ -24,6 +24,7 @@ use super::{
     Kept,
     apply::{Known, key},
     fault::{Cause, Fault},
+    history,
     journal::Journal,
     keeper::Start,
     room::Room,
@@ -393,18 +394,24 @@ fn begin(connection: &mut Connection, is_new: bool) -> Result<(Kept, Known), Bad
     let clean: Option<bool> = rows::meta(&transaction, key::CLEAN)?;
     let last: Option<u32> =
         transaction.query_row("SELECT max(id) FROM dir", [], |row| row.get(0))?;
+    let rebooted = before.is_some_and(|it| it != boot.trim());
+    if rebooted {
+        rows::delete_leaders(&transaction)?;
+    }
+    let (history, rings) = history::read(&transaction)?;
     let kept = Kept {
+        history,
         tasks: rows::read_tasks(&transaction)?,
         coverage: rows::meta(&transaction, key::COVERAGE)?,
         clean: is_new || clean == Some(true),
-        rebooted: before.is_some_and(|it| it != boot.trim()),
+        rebooted,
     };
     discard(&transaction, confirmed)?;
     rows::put_meta(&transaction, key::CLEAN, false)?;
     rows::put_meta(&transaction, key::BOOT, boot.trim())?;
     transaction.commit()?;
     let next = last.unwrap_or(0).checked_add(1).unwrap_or(0);
-    Ok((kept, Known { confirmed, unsure: false, next }))
+    Ok((kept, Known { confirmed, unsure: false, next, rings }))
 }
 
 /// Deletes rows of the index that were never confirmed.

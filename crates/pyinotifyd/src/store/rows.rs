@@ -9,7 +9,7 @@ use pyinotifyd_core::{
     event::{Event, EventType, Mask, Origin},
     record::Wd,
     stamp::{IndexId, Stamp},
-    task::TaskId,
+    task::{Leader, TaskId},
     tree::{Kind, Seen},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -18,13 +18,13 @@ use super::{RowState, TaskRow, fault::Fault};
 
 const PUT_TASK: &str = "
     INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-        ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
+        ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
     ON CONFLICT (id) DO UPDATE SET
         scheduler = ?2, state = ?3, attempt = ?4, first_wall_ns = ?5, due_wall_ns = ?6,
         event_type = ?7, mask = ?8, is_dir = ?9, pathname = ?10, src_pathname = ?11,
         name_len = ?12, root_len = ?13, wd = ?14, cookie = ?15, origin = ?16, subject = ?17,
         ino = ?18, ctime = ?19, mtime = ?20, btime = ?21, size = ?22, done_round = ?23,
-        dir = ?24";
+        dir = ?24, leader_pid = ?25, leader_started = ?26, leader_task = ?27";
 
 /// Writes a task over whatever has its id. `done_round` is the round in which its run ended.
 pub(super) fn put_task(
@@ -32,7 +32,7 @@ pub(super) fn put_task(
     row: &TaskRow,
     done_round: Option<u64>,
 ) -> rusqlite::Result<()> {
-    let (event, stamp) = (&*row.event, row.stamp);
+    let (event, stamp, leader) = (&*row.event, row.stamp, row.leader);
     connection.prepare_cached(PUT_TASK)?.execute(params![
         &row.id.0.to_be_bytes()[..],
         &*row.scheduler,
@@ -58,7 +58,35 @@ pub(super) fn put_task(
         stamp.map(|it| it.size.cast_signed()),
         done_round.map(u64::cast_signed),
         row.dir.0,
+        leader.map(|it| it.pid),
+        leader.map(|it| it.since.cast_signed()),
+        leader.map(|it| it.task.0.to_be_bytes()),
     ])?;
+    Ok(())
+}
+
+/// Writes down as which process a task runs.
+pub(super) fn put_leader(
+    connection: &Connection,
+    id: TaskId,
+    leader: Leader,
+) -> rusqlite::Result<()> {
+    let Leader { pid, since, task } = leader;
+    connection
+        .prepare_cached(
+            "UPDATE task SET leader_pid = ?2, leader_started = ?3, leader_task = ?4 WHERE id = ?1",
+        )?
+        .execute(params![id.0.to_be_bytes(), pid, since.cast_signed(), task.0.to_be_bytes()])?;
+    Ok(())
+}
+
+/// Forgets as which processes tasks ran: those of an earlier boot say nothing.
+pub(super) fn delete_leaders(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE task SET leader_pid = NULL, leader_started = NULL, leader_task = NULL
+        WHERE leader_pid IS NOT NULL",
+        [],
+    )?;
     Ok(())
 }
 
@@ -99,8 +127,7 @@ pub(super) fn read_tasks(connection: &Connection) -> Result<Vec<TaskRow>, Fault>
 
 fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Result<TaskRow, Fault> {
     let broken = |what: &str| Fault::corrupt(format!("a row of the table task has {what}"));
-    let id = row.get_ref(0)?.as_blob().ok().and_then(|it| <[u8; 16]>::try_from(it).ok());
-    let id = TaskId(u128::from_be_bytes(id.ok_or_else(|| broken("no id"))?));
+    let id = read_id(row, 0)?;
     let name = text(row, 1)?;
     let scheduler = match schedulers.get(name) {
         Some(scheduler) => Arc::clone(scheduler),
@@ -112,28 +139,7 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
         "done" => RowState::Done,
         _ => return Err(broken("an unknown state")),
     };
-    let blob = |at| -> Result<Option<Arc<[u8]>>, Fault> {
-        let bytes = row.get_ref(at)?.as_blob_or_null();
-        Ok(bytes.map_err(|_| broken("no bytes where there should be"))?.map(Into::into))
-    };
-    let event = Event {
-        event_type: text(row, 6)?.parse().map_err(|_| broken("an unknown event type"))?,
-        mask: Mask(row.get(7)?),
-        is_dir: row.get(8)?,
-        pathname: blob(9)?.ok_or_else(|| broken("no path"))?,
-        src_pathname: blob(10)?,
-        name_len: row.get(11)?,
-        root_len: row.get(12)?,
-        wd: Wd(row.get(13)?),
-        cookie: row.get(14)?,
-        origin: origin(text(row, 15)?).ok_or_else(|| broken("an unknown origin"))?,
-        subject: blob(16)?,
-    };
-    // What an event's functions rely on.
-    let len = event.pathname.len();
-    if usize::from(event.name_len) > len || event.root_len as usize > len {
-        return Err(broken("a name that is longer than its path"));
-    }
+    let event = read_event(row, 6)?;
     let ino: Option<i64> = row.get(17)?;
     let stamp = match ino {
         None => None,
@@ -145,6 +151,14 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
             size: row.get::<_, i64>(21)?.cast_unsigned(),
         }),
     };
+    let pid: Option<u32> = row.get(24)?;
+    let leader = match pid {
+        None => None,
+        Some(pid) => {
+            let since = row.get::<_, i64>(25)?.cast_unsigned();
+            Some(Leader { pid, since, task: read_id(row, 26)? })
+        }
+    };
     Ok(TaskRow {
         id,
         scheduler,
@@ -155,7 +169,43 @@ fn read_task(row: &Row<'_>, schedulers: &mut HashMap<String, Arc<str>>) -> Resul
         dir: IndexId(row.get(23)?),
         state,
         stamp,
+        leader,
     })
+}
+
+/// A task's id in that column.
+pub(super) fn read_id(row: &Row<'_>, at: usize) -> Result<TaskId, Fault> {
+    let id = row.get_ref(at)?.as_blob().ok().and_then(|it| <[u8; 16]>::try_from(it).ok());
+    let id = id.ok_or_else(|| Fault::corrupt("a row of a task has no id"))?;
+    Ok(TaskId(u128::from_be_bytes(id)))
+}
+
+/// The event in that column and those behind it.
+pub(super) fn read_event(row: &Row<'_>, at: usize) -> Result<Event, Fault> {
+    let broken = |what: &str| Fault::corrupt(format!("a row of a task has {what}"));
+    let blob = |at| -> Result<Option<Arc<[u8]>>, Fault> {
+        let bytes = row.get_ref(at)?.as_blob_or_null();
+        Ok(bytes.map_err(|_| broken("no bytes where there should be"))?.map(Into::into))
+    };
+    let event = Event {
+        event_type: text(row, at)?.parse().map_err(|_| broken("an unknown event type"))?,
+        mask: Mask(row.get(at + 1)?),
+        is_dir: row.get(at + 2)?,
+        pathname: blob(at + 3)?.ok_or_else(|| broken("no path"))?,
+        src_pathname: blob(at + 4)?,
+        name_len: row.get(at + 5)?,
+        root_len: row.get(at + 6)?,
+        wd: Wd(row.get(at + 7)?),
+        cookie: row.get(at + 8)?,
+        origin: origin(text(row, at + 9)?).ok_or_else(|| broken("an unknown origin"))?,
+        subject: blob(at + 10)?,
+    };
+    // What an event's functions rely on.
+    let len = event.pathname.len();
+    if usize::from(event.name_len) > len || event.root_len as usize > len {
+        return Err(broken("a name that is longer than its path"));
+    }
+    Ok(event)
 }
 
 fn text<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, Fault> {

@@ -7,7 +7,8 @@ pub(super) const APPLICATION: i32 = 0x7079_6e64;
 
 /// From each version to the next, beginning at 0, which is an empty file. A step that was released
 /// is never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE task (
         id BLOB NOT NULL PRIMARY KEY,
         scheduler TEXT NOT NULL,
@@ -57,10 +58,39 @@ const STEPS: [&str; 1] = ["
         key TEXT NOT NULL PRIMARY KEY,
         value ANY NOT NULL
     ) STRICT, WITHOUT ROWID;
-    "];
+    ",
+    "
+    ALTER TABLE task ADD COLUMN leader_pid INTEGER;
+    ALTER TABLE task ADD COLUMN leader_started INTEGER;
+    ALTER TABLE task ADD COLUMN leader_task BLOB;
+    CREATE TABLE history (
+        slot INTEGER NOT NULL PRIMARY KEY,
+        number INTEGER NOT NULL,
+        task BLOB NOT NULL,
+        scheduler TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        status INTEGER,
+        words TEXT,
+        took_ns INTEGER NOT NULL,
+        ended_wall_ns INTEGER NOT NULL,
+        event_type TEXT NOT NULL,
+        mask INTEGER NOT NULL,
+        is_dir INTEGER NOT NULL,
+        pathname BLOB NOT NULL,
+        src_pathname BLOB,
+        name_len INTEGER NOT NULL,
+        root_len INTEGER NOT NULL,
+        wd INTEGER NOT NULL,
+        cookie INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        subject BLOB
+    ) STRICT;
+    ",
+];
 
 /// The version that this program writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Brings the tables to [`VERSION`]. Each step is a transaction, so one that is interrupted has not
 /// begun.
@@ -98,7 +128,25 @@ mod tests {
             .unwrap()
             .map(Result::unwrap)
             .collect();
-        assert_eq!(tables, ["dir", "entry", "meta", "task"]);
+        assert_eq!(tables, ["dir", "entry", "history", "meta", "task"]);
+    }
+
+    #[test]
+    fn tables_of_an_older_version_keep_what_is_in_them() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let words = "x'00000000000000000000000000000001', 'job', 'running', 3, 10, 20,
+            'IN_CLOSE_WRITE', 8, 0, x'2f61', NULL, 1, 1, 1, 0, 'live', NULL, 7, 1, 2, 3, 4, NULL, 5";
+        connection.execute(&format!("INSERT INTO task VALUES ({words})"), []).unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(version(&connection).unwrap(), STEPS.len());
+        let tasks = super::super::rows::read_tasks(&connection).unwrap();
+        let [task] = &*tasks else { panic!("{tasks:?}") };
+        assert_eq!((&*task.scheduler, task.attempt, task.leader), ("job", 3, None));
+        assert_eq!(task.stamp.map(|it| it.size), Some(4));
+        super::super::rows::put_task(&connection, task, None).unwrap();
+        assert_eq!(super::super::rows::read_tasks(&connection).unwrap(), tasks);
     }
 
     #[test]

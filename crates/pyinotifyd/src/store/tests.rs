@@ -18,13 +18,14 @@ use pyinotifyd_core::{
     event::{Event, EventType, Mask, Origin},
     record::Wd,
     stamp::{Identity, IndexId, Stamp},
-    task::TaskId,
+    stats::{Finished, History, REMEMBERED},
+    task::{Leader, Outcome, TaskId},
     tree::{Kind, Seen},
 };
 use tempfile::TempDir;
 
 use super::{
-    Kept, Reply, RowState, Say, Settings, TaskRow, Trouble,
+    EndedRow, Kept, Reply, RowState, Say, Settings, TaskRow, Trouble,
     keeper::Keeper,
     open::{self, FILE, OpenError},
 };
@@ -172,6 +173,7 @@ fn task(id: u128, pathname: &[u8]) -> TaskRow {
         dir: IndexId(7),
         state: RowState::Pending,
         stamp: None,
+        leader: None,
     }
 }
 
@@ -220,6 +222,7 @@ fn hostile() -> Vec<TaskRow> {
         dir: IndexId(u32::MAX),
         state: RowState::Running,
         stamp: None,
+        leader: Some(Leader { pid: u32::MAX, since: u64::MAX, task: TaskId(1) }),
     };
     let mut low = task(0, b"");
     low.scheduler = "".into();
@@ -288,6 +291,110 @@ fn of_one_task_only_the_last_word_is_written() {
     let ended = TaskRow { state: RowState::Done, ..task(3, b"/c") };
     let bench = bench.reopened();
     assert_eq!(bench.kept.tasks, [later, ended]);
+}
+
+fn ended(id: u128, outcome: Outcome) -> EndedRow {
+    let (scheduler, event) = ("job".into(), Arc::new(event(b"/w/\xff")));
+    let took = Duration::from_nanos(7);
+    EndedRow { id: TaskId(id), scheduler, event, attempt: 2, outcome, took, at: -5 }
+}
+
+#[test]
+fn what_has_ended_comes_back_as_it_was_however_it_ended() {
+    let place = place();
+    let mut bench = Bench::open(place.path());
+    let outcomes = [
+        Outcome::Done(None),
+        Outcome::Done(Some("moved /a to /b".into())),
+        Outcome::Exited(i32::MIN, "\u{0}last\nwords".into()),
+        Outcome::Signalled(9, String::new()),
+        Outcome::Failed("it did not work".into()),
+        Outcome::Refused("it cannot work".into()),
+        Outcome::Stopped,
+    ];
+    let rows: Vec<EndedRow> = (0..).zip(outcomes).map(|(id, it)| ended(id, it)).collect();
+    bench.say(rows.iter().cloned().map(Say::Finished));
+    assert_eq!(bench.crashed().1.kept.history, rows);
+    assert_eq!(bench.reopened().kept.history, rows);
+}
+
+#[test]
+fn of_what_has_ended_as_much_is_kept_as_is_remembered() {
+    let place = place();
+    let mut bench = Bench::open(place.path());
+    let mut history = History::default();
+    let last = u128::try_from(REMEMBERED).unwrap() * 3;
+    for id in 0..last {
+        // Failures enough for their ring to go round, and then none for long.
+        let failed = id % 2 == 0 && id < last / 2 || id % 500 == 0;
+        let outcome = if failed { Outcome::Failed("no".into()) } else { Outcome::Done(None) };
+        let row = ended(id, outcome);
+        let EndedRow { id, scheduler, event, attempt, outcome, took, .. } = row.clone();
+        let (at, before) = (pyinotifyd_core::time::Instant::ZERO, Duration::ZERO);
+        history.add(Finished { id, scheduler, event, attempt, outcome, took, at, before });
+        bench.say([Say::Finished(row)]);
+        // The rings go on where they were.
+        if id.0 % 601 == 0 {
+            bench = bench.reopened();
+        }
+    }
+    let ids: Vec<TaskId> = bench.crashed().1.kept.history.iter().map(|it| it.id).collect();
+    assert_eq!(ids, history.iter().map(|it| it.id).collect::<Vec<_>>());
+    let rows: i64 = rusqlite::Connection::open(place.path().join(FILE))
+        .unwrap()
+        .query_row("SELECT count(*) FROM history", [], |row| row.get(0))
+        .unwrap();
+    assert!(rows <= 2 * i64::try_from(REMEMBERED).unwrap(), "{rows}");
+}
+
+#[test]
+fn a_store_of_version_1_opens_and_goes_on() {
+    let place = place();
+    let mut bench = Bench::open(place.path());
+    bench.say(hostile().into_iter().map(Say::Task));
+    drop(bench.reopened());
+    let connection = rusqlite::Connection::open(place.path().join(FILE)).unwrap();
+    for column in ["leader_pid", "leader_started", "leader_task"] {
+        connection.execute(&format!("ALTER TABLE task DROP COLUMN {column}"), []).unwrap();
+    }
+    connection.execute("DROP TABLE history", []).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let mut bench = Bench::open(place.path());
+    let rows = hostile().into_iter().map(|it| TaskRow { leader: None, ..it });
+    assert_eq!((&bench.set_aside, &*bench.kept.tasks), (&None, &*rows.collect::<Vec<_>>()));
+    bench.say(hostile().into_iter().map(Say::Task));
+    assert_eq!(bench.reopened().kept.tasks, hostile());
+}
+
+#[test]
+fn it_is_known_as_which_process_a_task_runs_until_it_does_not() {
+    let place = place();
+    let mut bench = Bench::open(place.path());
+    let leader = Leader { pid: u32::MAX, since: u64::MAX, task: TaskId(u128::MAX) };
+    let running = |id| TaskRow { state: RowState::Running, ..task(id, b"/a") };
+    let leaders = |bench: &Bench| -> Vec<Option<Leader>> {
+        bench.crashed().1.kept.tasks.iter().map(|it| it.leader).collect()
+    };
+    bench.say((0..4).map(|id| Say::Task(running(id))));
+    bench.say([Say::Spawned((0..4).map(TaskId).collect(), leader), Say::Ended(TaskId(0))]);
+    assert_eq!(leaders(&bench), [None, Some(leader), Some(leader), Some(leader)]);
+    // The next of the same run, and one of whom it is said with its row, and one that does not run.
+    let next = Leader { pid: 1, ..leader };
+    bench.say([
+        Say::Spawned(vec![TaskId(1)], next),
+        Say::Task(running(2)),
+        Say::Task(running(3)),
+        Say::Spawned(vec![TaskId(3), TaskId(4)], next),
+    ]);
+    assert_eq!(leaders(&bench), [None, Some(next), None, Some(next)]);
+    // Of another boot it says nothing, at this start and at the next.
+    let connection = rusqlite::Connection::open(place.path().join(FILE)).unwrap();
+    connection.execute("UPDATE meta SET value = 'another' WHERE key = 'boot_id'", []).unwrap();
+    drop(connection);
+    let bench = bench.reopened();
+    assert!(bench.kept.rebooted);
+    assert_eq!(leaders(&bench), [None; 4]);
 }
 
 #[test]

@@ -1,15 +1,23 @@
 //! The queue, and the thread at its end.
 
 use std::{
+    convert::Infallible,
     fs::File,
     io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use super::{Reply, Say, Stats, Trouble, keeper::Keeper};
+
+/// So long the end waits for what was said last to be written. A disk that takes longer may never
+/// answer, and a daemon that cannot be stopped keeps the next one from starting.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// With so many things said, the thread waits for no more.
 const ENOUGH: usize = 256;
@@ -20,6 +28,9 @@ pub struct Writer {
     queue: Arc<Queue>,
     stats: Arc<Stats>,
     thread: Option<JoinHandle<()>>,
+    /// Is closed when the thread has ended.
+    running: Receiver<Infallible>,
+    patience: Duration,
 }
 
 impl Writer {
@@ -32,9 +43,10 @@ impl Writer {
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let theirs = Arc::clone(&queue);
+        let (runs, running) = mpsc::channel::<Infallible>();
         let thread = thread::Builder::new().name("store".into()).spawn(move || {
             // The directory is free when nothing is written to it any more.
-            let _lock = lock;
+            let _held = (runs, lock);
             let run = AssertUnwindSafe(|| run(keeper, &theirs, linger, &*reply));
             if catch_unwind(run).is_err() {
                 theirs.close();
@@ -43,7 +55,15 @@ impl Writer {
                 reply(Reply::Trouble(Trouble::Failed { error }));
             }
         })?;
-        Ok(Self { queue, stats, thread: Some(thread) })
+        Ok(Self { queue, stats, thread: Some(thread), running, patience: PATIENCE })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        // What has a `drop` of its own cannot be taken apart.
+        let mut writer = self;
+        writer.patience = patience;
+        writer
     }
 
     /// Queues something. Never waits.
@@ -61,16 +81,27 @@ impl Writer {
         &self.stats
     }
 
-    /// Says [`Say::Stop`], and waits until everything is written and the thread has ended.
+    /// Says [`Say::Stop`], and waits until everything is written and the thread has ended, but not for
+    /// ever: what is not written by then is as if the process had been killed, which is told.
     pub fn join(self) {}
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         self.say(Say::Stop);
-        if let Some(thread) = self.thread.take() {
-            // What it died of, it has told.
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        match self.running.recv_timeout(self.patience) {
+            Err(RecvTimeoutError::Disconnected) => {
+                // What it died of, it has told.
+                let _ = thread.join();
+            }
+            Err(RecvTimeoutError::Timeout) => log::error!(
+                "what was kept last is not saved: the disk of the state, or a file system of what tasks \
+                 are about, has not answered for {} s. The next start goes on from what was saved \
+                 before, as after a kill: what ended since then may run again",
+                self.patience.as_secs()
+            ),
+            Ok(never) => match never {},
         }
     }
 }
@@ -214,6 +245,8 @@ fn is_urgent(say: &Say) -> bool {
         // What has ended and is not known to have runs once more.
         Say::Sync(_) | Say::Join { .. } | Say::Ended(_) | Say::Stop => true,
         Say::Task(_)
+        | Say::Spawned(..)
+        | Say::Finished(_)
         | Say::Drop(_)
         | Say::Touch { .. }
         | Say::Left { .. }

@@ -33,7 +33,7 @@ event_map = { IN_CLOSE_WRITE = ["wait", "gate", "fail"] }
 
 impl Daemon<'_> {
     /// What it answers, as JSON. It must be an answer.
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.ask(&[arguments, &["--json"]].concat());
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))

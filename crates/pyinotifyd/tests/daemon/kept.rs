@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::Path,
     process::{Command, Stdio},
 };
@@ -349,6 +349,154 @@ fn processes_of_others_are_not_taken_for_what_a_run_has_left() {
         other.wait().unwrap();
     }
     assert!(!daemon.log.iter().any(|it| it.contains("was still there")), "{daemon}");
+}
+
+/// Waits until it is written down as which process a task runs.
+fn spawned(world: &World) {
+    let state = world.path("state/state.sqlite");
+    while !crate::known::is_spawned(&state) {
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process has ended.
+fn has_ended(process: &OwnedFd) -> bool {
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&Timespec::default())).unwrap() == 1
+}
+
+#[test]
+fn a_batch_that_was_cut_off_is_ended_also_if_its_first_task_does_not_run_again() {
+    let world = world();
+    // What it is by then has neither its words nor its environment.
+    world.script(
+        "batch",
+        "echo \"$PYINOTIFYD_ATTEMPT $$\" >> \"${0%/*}/runs\"
+         [ \"$PYINOTIFYD_ATTEMPT\" = 1 ] || exit 0
+         exec env -i sleep 1000",
+    );
+    let config = r#"
+state_dir = "@/state"
+[scheduler.slow]
+exec = ["@/batch", "{pathname}"]
+batch = true
+[[watch]]
+path = "@/w"
+event_map = { IN_CLOSE_WRITE = "slow" }
+"#;
+    let mut daemon = Daemon::start(&world, config);
+    assert!(daemon.ask(&["pause", "slow"]).status.success());
+    for name in ["w/first", "w/second"] {
+        world.write(name);
+    }
+    daemon.sync();
+    assert!(daemon.ask(&["resume", "slow"]).status.success());
+    let pid = first_run(&world);
+    let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    spawned(&world);
+    daemon.kill(&world);
+    fs::remove_file(world.path("w/first")).unwrap();
+    clean(&world);
+    let mut daemon = Daemon::start(&world, config);
+    let told = daemon.wait(" that was cut off was still there, and was ended");
+    assert!(told.contains(&format!("process {} of the run for ", pid.as_raw_nonzero())), "{told}");
+    assert!(told.contains("w/second"), "{told}");
+    daemon.wait(", attempt 2");
+    assert!(has_ended(&process));
+    daemon.wait(": done for ");
+    daemon.stop();
+}
+
+#[test]
+fn what_the_leader_of_a_run_has_left_is_ended_and_who_is_like_it_goes_on() {
+    let world = world();
+    world.script(
+        "leads",
+        "[ \"$PYINOTIFYD_ATTEMPT\" = 1 ] || exit 0
+         (echo \"1 $(exec sh -c 'echo $PPID')\" >> \"${0%/*}/runs\"; sleep 1000; :) &
+         echo $$ > \"${0%/*}/leader\"
+         wait",
+    );
+    let config = r#"
+state_dir = "@/state"
+[scheduler.slow]
+exec = ["@/leads", "{pathname}"]
+[[watch]]
+path = "@/w"
+event_map = { IN_CLOSE_WRITE = "slow" }
+"#;
+    let daemon = Daemon::start(&world, config);
+    world.write("w/f");
+    let worker = pidfd_open(first_run(&world), PidfdFlags::empty()).unwrap();
+    let leader = || fs::read_to_string(world.path("leader")).unwrap_or_default();
+    while !leader().ends_with('\n') {
+        std::thread::yield_now();
+    }
+    spawned(&world);
+    daemon.kill(&world);
+    let leader = Pid::from_raw(leader().trim().parse().unwrap()).unwrap();
+    let led = pidfd_open(leader, PidfdFlags::empty()).unwrap();
+    rustix::process::kill_process(leader, Signal::KILL).unwrap();
+    poll(&mut [PollFd::new(&led, PollFlags::IN)], None).unwrap();
+    // The same words, of somebody else, who leads a session as well.
+    let (program, file) = (world.path("leads"), world.path("w/f"));
+    let mut command = Command::new("setsid");
+    command.arg(program).arg(file).env("PYINOTIFYD_ATTEMPT", "1").stdin(Stdio::null());
+    let mut other = command.spawn().unwrap();
+    while runs(&world).len() < 2 {
+        std::thread::yield_now();
+    }
+    let others =
+        pidfd_open(Pid::from_raw(runs(&world)[1].1).unwrap(), PidfdFlags::empty()).unwrap();
+    let mut daemon = Daemon::start(&world, config);
+    daemon.wait(" that was cut off was still there, and was ended");
+    daemon.wait(", attempt 2");
+    assert!(has_ended(&worker));
+    daemon.wait(": done for ");
+    daemon.stop();
+    assert!(other.try_wait().unwrap().is_none() && !has_ended(&others), "they go on");
+    kill_process_group(Pid::from_child(&other), Signal::KILL).unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn what_has_ended_is_remembered_over_a_stop_and_a_kill() {
+    let world = world();
+    let config = r#"
+state_dir = "@/state"
+[scheduler.job]
+shell = "echo last words; test {basename} = good"
+[[watch]]
+path = "@/w"
+event_map = { IN_CLOSE_WRITE = "job" }
+"#;
+    let mut daemon = Daemon::start(&world, config);
+    for (name, end) in [("bad", ": exit status 1"), ("good", ": done for ")] {
+        world.write(&format!("w/{name}"));
+        daemon.wait(end);
+    }
+    let history = |daemon: &Daemon<'_>| {
+        let mut tasks = daemon.json(&["history"])["tasks"].as_array().unwrap().clone();
+        // By the loop's clock and the wall's; it is shown in milliseconds.
+        let at = |it: &mut serde_json::Value| it.as_object_mut().unwrap().remove("at").unwrap();
+        let at: Vec<f64> = tasks.iter_mut().map(|it| at(it).as_f64().unwrap()).collect();
+        (tasks, at)
+    };
+    let (tasks, at) = history(&daemon);
+    assert_eq!((tasks.len(), tasks[0]["attempt"].as_u64()), (2, Some(1)));
+    index(&world);
+    daemon.kill(&world);
+    for _ in 0..2 {
+        let mut daemon = Daemon::start(&world, config);
+        let (again, ended) = history(&daemon);
+        assert_eq!(again, tasks);
+        for (was, is) in at.iter().zip(ended) {
+            assert!((was - is).abs() < 0.5, "{was} {is}");
+        }
+        let failed = daemon.json(&["history", "--failed"])["tasks"].as_array().unwrap().len();
+        assert_eq!(failed, 1);
+        daemon.stop();
+        clean(&world);
+    }
 }
 
 /// Starts a daemon that does not come up; gives what it says.

@@ -14,6 +14,12 @@ pub(crate) fn is_indexed(state: &Path) -> bool {
     holds(state, "NOT EXISTS (SELECT 1 FROM task WHERE state = 'done')")
 }
 
+/// Whether it is written down as which process anything runs.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn is_spawned(state: &Path) -> bool {
+    holds(state, "EXISTS (SELECT 1 FROM task WHERE leader_pid IS NOT NULL)")
+}
+
 fn holds(state: &Path, condition: &str) -> bool {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let Ok(state) = rusqlite::Connection::open_with_flags(state, flags) else { return false };

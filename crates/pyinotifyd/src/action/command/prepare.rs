@@ -14,7 +14,7 @@ use std::{
 use pyinotifyd_core::{
     path::shown,
     plan::{BatchInput, Process, Scheduler},
-    task::{Run, RunTask},
+    task::{Run, RunTask, TaskId},
 };
 use pyinotifyd_sys::process as sys;
 
@@ -86,6 +86,8 @@ pub(crate) struct Command {
     pub(crate) file: CString,
     /// Its arguments, its name first.
     pub(crate) argv: Vec<CString>,
+    /// The task whose id is in its environment: its first.
+    pub(crate) task: TaskId,
     /// Working directory that the start itself enters.
     pub(crate) cwd: Option<CString>,
     /// For standard input, if it is not empty.
@@ -122,9 +124,10 @@ pub(crate) fn prepare(
     let mut commands = Vec::new();
     let mut from = 0;
     while from < run.tasks.len() {
-        let mut command =
-            Command { inherited: inherited.clone(), ..empty(&words.argv[0], words.script) };
-        set_environment(&mut command, &run.tasks[from], scheduler, process, &words.env)?;
+        let first = &run.tasks[from];
+        let mut command = empty(first.id, &words.argv[0], words.script);
+        command.inherited = inherited.clone();
+        set_environment(&mut command, first, scheduler, process, &words.env)?;
         let to = if split {
             let space = space(&command, process, words);
             from + fitting(words, from, run.tasks.len(), space)
@@ -145,7 +148,7 @@ pub(crate) fn prepare(
     Ok(commands)
 }
 
-fn empty(program: &Word, script: bool) -> Command {
+fn empty(task: TaskId, program: &Word, script: bool) -> Command {
     let name = match program {
         Word::Once(name) => name.clone(),
         Word::Each(names) => names.first().cloned().unwrap_or_default(),
@@ -154,6 +157,7 @@ fn empty(program: &Word, script: bool) -> Command {
         name,
         file: CString::default(),
         argv: Vec::new(),
+        task,
         cwd: None,
         input: None,
         helper: false,

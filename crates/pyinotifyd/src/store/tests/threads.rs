@@ -48,6 +48,25 @@ fn who_drops_it_ends_it_well() {
 }
 
 #[test]
+fn the_end_does_not_wait_for_ever() {
+    let place = place();
+    let Opened { store, .. } = Store::open(place.path()).unwrap();
+    // It hangs as it would in a disk that does not answer.
+    let (release, released) = mpsc::channel::<()>();
+    let (sender, hangs) = mpsc::channel();
+    let reply = Box::new(move |_| {
+        sender.send(()).unwrap();
+        let _ = released.recv();
+    });
+    let writer = store.start_with(AT_ONCE, reply).unwrap().with_patience(Duration::from_millis(1));
+    writer.say(Say::Sync(1));
+    hangs.recv().unwrap();
+    writer.say(Say::Task(task(1, b"/a")));
+    drop(writer);
+    drop(release);
+}
+
+#[test]
 fn nothing_is_heard_after_the_end() {
     let place = place();
     let (writer, _replies) = start(place.path());
