@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// So long it takes until one more read may follow at once, and the first rest of a stream. The
 /// kernel's queue has room for what comes meanwhile, at any speed that was ever measured.
-pub(super) const REST: Duration = Duration::from_micros(500);
+const REST: Duration = Duration::from_micros(500);
 
 /// The longest rest of a stream that goes on.
 const LONGEST: Duration = Duration::from_millis(2);
