@@ -90,85 +90,6 @@ pub fn questions(rules: &[FileRule]) -> impl Iterator<Item = (&str, Option<&str>
     })
 }
 
-/// What is wrong, or odd, about a rule by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleProblem {
-    /// It moves or copies nowhere.
-    #[error("`{}` needs `dst_re`", .0.name())]
-    NoDestination(FileAction),
-    /// Every destination would be refused.
-    #[error("`dst_re` does not give an absolute path: begin it with `/`")]
-    NotAbsolute,
-    /// Every destination would be refused.
-    #[error("`dst_re` has the name `.` or `..`")]
-    NotPlain,
-    /// Nothing names a directory whose symbolic links are the administrator's own.
-    #[error("`dst_re` begins with a group: no symbolic link on the way to it is followed")]
-    NoLiteralDirectory,
-    /// It is never used.
-    #[error("`{0}` means nothing to `delete`")]
-    Unused(&'static str),
-}
-
-impl RuleProblem {
-    /// Whether the rule can never do what it is for.
-    #[must_use]
-    pub const fn is_fatal(self) -> bool {
-        match self {
-            Self::NoDestination(_) | Self::NotAbsolute | Self::NotPlain => true,
-            Self::NoLiteralDirectory | Self::Unused(_) => false,
-        }
-    }
-}
-
-impl FileRule {
-    /// What can be said about the rule before there is a file.
-    #[must_use]
-    pub fn check(&self) -> Vec<RuleProblem> {
-        let mut problems = Vec::new();
-        let dst_re = match &self.matching {
-            Matching::Own { dst_re, .. } => {
-                dst_re.as_ref().map(|it| (it.source(), it.literal_prefix()))
-            }
-            Matching::Python { dst_re, .. } => {
-                dst_re.as_deref().map(|it| (it, Substitution::surely_literal(it)))
-            }
-        };
-        match (self.action, dst_re) {
-            (FileAction::Move | FileAction::Copy, None) => {
-                problems.push(RuleProblem::NoDestination(self.action));
-            }
-            (FileAction::Move | FileAction::Copy, Some((source, prefix))) => {
-                problems.extend(check_destination(source, prefix.as_bytes()));
-            }
-            (FileAction::Delete, _) => {
-                let unused = [
-                    (dst_re.is_some(), "dst_re"),
-                    (self.auto_create, "auto_create"),
-                    (self.overwrite, "overwrite"),
-                    (self.filemode.is_some(), "filemode"),
-                    (self.dirmode.is_some(), "dirmode"),
-                    (self.user.is_some(), "user"),
-                    (self.group.is_some(), "group"),
-                ];
-                let unused = unused.into_iter().filter(|it| it.0);
-                problems.extend(unused.map(|it| RuleProblem::Unused(it.1)));
-            }
-        }
-        problems
-    }
-}
-
-fn check_destination(source: &str, prefix: &[u8]) -> Option<RuleProblem> {
-    if prefix.is_empty() && !source.is_empty() {
-        return Some(RuleProblem::NoLiteralDirectory);
-    }
-    if prefix.first() != Some(&b'/') {
-        return Some(RuleProblem::NotAbsolute);
-    }
-    has_dot_name(&prefix[..trusted_len(prefix)]).then_some(RuleProblem::NotPlain)
-}
-
 /// What is to be done with one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePlan {
@@ -196,7 +117,8 @@ pub struct FilePlan {
     pub group: Option<u32>,
 }
 
-/// Where a file goes. Absolute, without empty names, `.`, `..`, NUL or a slash at its end.
+/// Where a file goes. Absolute, without empty names, NUL or a slash at its end; `.` and `..` are in its
+/// root only.
 ///
 /// What `dst_re` gives may have empty names (`/d//x`, from a group that begins with a slash): they
 /// mean nothing, and are left out.
@@ -285,8 +207,8 @@ pub enum DestinationProblem {
     /// what a file replaces.
     #[error("the destination ends with a slash, so the file has no name there")]
     NoName,
-    /// It has the name `.` or `..`.
-    #[error("the destination has the name `.` or `..`")]
+    /// It has the name `.` or `..` behind the directory that the rule writes out.
+    #[error("the destination has the name `.` or `..` in or behind a group")]
     DotName,
     /// It is the source.
     #[error("the destination is the source")]
@@ -377,8 +299,6 @@ fn destination(
         Some(DestinationProblem::Nul)
     } else if dst.ends_with(b"/") {
         Some(DestinationProblem::NoName)
-    } else if has_dot_name(&dst) {
-        Some(DestinationProblem::DotName)
     } else {
         None
     };
@@ -386,15 +306,19 @@ fn destination(
         return Err((dst, problem));
     }
     let path = without_empty_names(&dst);
+    // The first match is at the path's start, so the destination begins with the literal prefix.
+    // Python's word is not taken for that.
+    let prefix = without_empty_names(prefix.as_bytes());
+    let root_len = if path.starts_with(&prefix) { trusted_len(&prefix) } else { 1 };
+    // Where it goes up in what the administrator wrote, the kernel follows it as it would for anybody.
+    if has_dot_name(&path[root_len..]) {
+        return Err((dst, DestinationProblem::DotName));
+    }
     match path::below(&path, src) {
         Some(b"") => return Err((dst, DestinationProblem::Same)),
         Some(_) => return Err((dst, DestinationProblem::InsideSource)),
         None => (),
     }
-    // The first match is at the path's start, so the destination begins with the literal prefix.
-    // Python's word is not taken for that.
-    let prefix = without_empty_names(prefix.as_bytes());
-    let root_len = if path.starts_with(&prefix) { trusted_len(&prefix) } else { 1 };
     Ok(Destination { path, root_len })
 }
 
@@ -538,22 +462,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_checked_before_there_is_a_file() {
-        let check = |action, dst_re| rule(action, "(.*)", dst_re).check();
-        assert_eq!(check(FileAction::Move, Some(r"/d/\1")), []);
-        assert_eq!(check(FileAction::Move, None), [RuleProblem::NoDestination(FileAction::Move)]);
-        assert_eq!(check(FileAction::Copy, Some("d")), [RuleProblem::NotAbsolute]);
-        assert_eq!(check(FileAction::Copy, Some("")), [RuleProblem::NotAbsolute]);
-        assert_eq!(check(FileAction::Copy, Some(r"/d/../\1")), [RuleProblem::NotPlain]);
-        assert_eq!(check(FileAction::Copy, Some(r"/./\1")), [RuleProblem::NotPlain]);
-        assert_eq!(check(FileAction::Copy, Some(r"/d//\1")), []);
-        assert_eq!(check(FileAction::Copy, Some(r"\1.b")), [RuleProblem::NoLiteralDirectory]);
-        assert_eq!(check(FileAction::Copy, Some("/d")), []);
-        assert_eq!(check(FileAction::Delete, Some("/d")), [RuleProblem::Unused("dst_re")]);
-        assert_eq!(
-            RuleProblem::NoDestination(FileAction::Copy).to_string(),
-            "`copy` needs `dst_re`"
-        );
+    fn where_the_administrator_goes_up_the_kernel_follows() {
+        let rules = [rule(FileAction::Move, "^/s/(.*)$", Some(r"/d/../e/./\1"))];
+        let dst = plan(&rules, b"/s/a/b", &[]).unwrap().unwrap().dst.unwrap();
+        assert_eq!((&*dst.path, dst.root_len), (&b"/d/../e/./a/b"[..], 9));
     }
 
     fn python(action: FileAction, src_re: &str, dst_re: Option<&str>) -> FileRule {
