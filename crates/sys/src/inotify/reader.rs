@@ -28,7 +28,7 @@ use crate::time;
 /// What one `read(2)` may give: all that the kernel's queue holds (16,384 records, unless it was
 /// changed) with names of up to 47 bytes. Where the overflow at its end is read with the records
 /// before it, the tasks of these wait until it is known what was lost, and run once.
-const READ: usize = 1024 * 1024;
+const READ: usize = 16_384 * 64 + LARGEST_RECORD;
 
 /// Buffers keep this much for the next burst, or twice the last one.
 const SLACK: usize = 1024 * 1024;
