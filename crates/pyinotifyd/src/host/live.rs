@@ -147,6 +147,13 @@ impl Queue {
     fn starves(&self) -> bool {
         self.unsent > 0 && self.active <= self.unsent
     }
+
+    /// Takes in that what is here may have to go at once; `true` if that is so only from now on.
+    fn hurry(&mut self, asked: bool) -> bool {
+        let begins = !self.hurries && (asked || self.starves());
+        self.hurries |= begins;
+        begins
+    }
 }
 
 impl Outbox {
@@ -165,8 +172,7 @@ impl Outbox {
         // What is there already has woken whom it concerns.
         let wakes = queue.frames.is_empty();
         push(&mut queue);
-        let hurries = !queue.hurries && (hurries || queue.starves());
-        queue.hurries |= hurries;
+        let hurries = queue.hurry(hurries);
         drop(queue);
         if wakes || hurries {
             self.wake.notify_one();
@@ -197,8 +203,7 @@ impl Outbox {
     pub(crate) fn ended(&self) {
         let mut queue = self.queue();
         queue.active -= 1;
-        if !queue.hurries && queue.starves() {
-            queue.hurries = true;
+        if queue.hurry(false) {
             self.wake.notify_one();
         }
     }
@@ -386,18 +391,10 @@ impl Server {
                         held = soonest;
                         continue;
                     }
-                    self.write()?;
-                    (sent, held) = (Some(Instant::now()), None);
-                    if matches!(pulse, Pulse::Idle) {
-                        pulse = self.beat();
-                    }
+                    (sent, held) = (Some(self.write(&mut pulse)?), None);
                 }
                 () = pace, if has_written => {
-                    self.write()?;
-                    (sent, held) = (Some(Instant::now()), None);
-                    if matches!(pulse, Pulse::Idle) {
-                        pulse = self.beat();
-                    }
+                    (sent, held) = (Some(self.write(&mut pulse)?), None);
                 }
                 () = self.writing.room(), if !has_written => self.go_on_writing()?,
                 () = timer => pulse = match pulse {
@@ -416,10 +413,15 @@ impl Server {
         }
     }
 
-    /// Writes what is to be said.
-    fn write(&mut self) -> Result<(), Option<String>> {
+    /// Writes what is to be said, which may give an idle host something to do. Gives back when that
+    /// was.
+    fn write(&mut self, pulse: &mut Pulse) -> Result<Instant, Option<String>> {
         (self.writing.bytes, self.writing.at) = (self.outbox.take(), 0);
-        self.go_on_writing()
+        self.go_on_writing()?;
+        if matches!(pulse, Pulse::Idle) {
+            *pulse = self.beat();
+        }
+        Ok(Instant::now())
     }
 
     fn go_on_writing(&mut self) -> Result<(), Option<String>> {

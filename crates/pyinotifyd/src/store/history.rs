@@ -10,7 +10,7 @@ use pyinotifyd_core::{
     stats::REMEMBERED,
     task::{How, Outcome},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{EndedRow, fault::Fault, rows};
 
@@ -52,28 +52,21 @@ fn put_in(connection: &Connection, slot: i64, number: i64, row: &EndedRow) -> ru
             "INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
                 ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )?
-        .execute(params![
-            slot,
-            number,
-            row.id.0.to_be_bytes(),
-            &*row.scheduler,
-            row.attempt,
-            outcome,
-            status,
-            words,
-            i64::try_from(row.took.as_nanos()).unwrap_or(i64::MAX),
-            row.at,
-            event.event_type.name(),
-            event.mask.0,
-            event.is_dir,
-            &*event.pathname,
-            event.src_pathname.as_deref(),
-            event.name_len,
-            event.root_len,
-            event.wd.0,
-            event.cookie,
-            event.origin.name(),
-            event.subject.as_deref(),
+        .execute(rows::params_around![
+            [
+                slot,
+                number,
+                row.id.0.to_be_bytes(),
+                &*row.scheduler,
+                row.attempt,
+                outcome,
+                status,
+                words,
+                i64::try_from(row.took.as_nanos()).unwrap_or(i64::MAX),
+                row.at,
+            ],
+            event,
+            []
         ])?;
     Ok(())
 }

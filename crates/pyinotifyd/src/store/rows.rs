@@ -16,6 +16,29 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{RowState, TaskRow, fault::Fault};
 
+/// The parameters of a row that has the columns of an event, and some before and behind them.
+/// [`read_event`] is the way back.
+macro_rules! params_around {
+    ([$($before:expr),* $(,)?], $event:expr, [$($behind:expr),* $(,)?]) => {
+        rusqlite::params![
+            $($before,)*
+            $event.event_type.name(),
+            $event.mask.0,
+            $event.is_dir,
+            &*$event.pathname,
+            $event.src_pathname.as_deref(),
+            $event.name_len,
+            $event.root_len,
+            $event.wd.0,
+            $event.cookie,
+            $event.origin.name(),
+            $event.subject.as_deref(),
+            $($behind,)*
+        ]
+    };
+}
+pub(super) use params_around;
+
 const PUT_TASK: &str = "
     INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
         ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
@@ -33,34 +56,28 @@ pub(super) fn put_task(
     done_round: Option<u64>,
 ) -> rusqlite::Result<()> {
     let (event, stamp, leader) = (&*row.event, row.stamp, row.leader);
-    connection.prepare_cached(PUT_TASK)?.execute(params![
-        &row.id.0.to_be_bytes()[..],
-        &*row.scheduler,
-        state_word(row.state),
-        row.attempt,
-        row.first,
-        row.due,
-        event.event_type.name(),
-        event.mask.0,
-        event.is_dir,
-        &*event.pathname,
-        event.src_pathname.as_deref(),
-        event.name_len,
-        event.root_len,
-        event.wd.0,
-        event.cookie,
-        event.origin.name(),
-        event.subject.as_deref(),
-        stamp.map(|it| it.ino.cast_signed()),
-        stamp.map(|it| it.ctime),
-        stamp.map(|it| it.mtime),
-        stamp.map(|it| it.btime),
-        stamp.map(|it| it.size.cast_signed()),
-        done_round.map(u64::cast_signed),
-        row.dir.0,
-        leader.map(|it| it.pid),
-        leader.map(|it| it.since.cast_signed()),
-        leader.map(|it| it.task.0.to_be_bytes()),
+    connection.prepare_cached(PUT_TASK)?.execute(params_around![
+        [
+            &row.id.0.to_be_bytes()[..],
+            &*row.scheduler,
+            state_word(row.state),
+            row.attempt,
+            row.first,
+            row.due,
+        ],
+        event,
+        [
+            stamp.map(|it| it.ino.cast_signed()),
+            stamp.map(|it| it.ctime),
+            stamp.map(|it| it.mtime),
+            stamp.map(|it| it.btime),
+            stamp.map(|it| it.size.cast_signed()),
+            done_round.map(u64::cast_signed),
+            row.dir.0,
+            leader.map(|it| it.pid),
+            leader.map(|it| it.since.cast_signed()),
+            leader.map(|it| it.task.0.to_be_bytes()),
+        ]
     ])?;
     Ok(())
 }
