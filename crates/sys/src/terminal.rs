@@ -2,18 +2,22 @@
 
 use std::os::fd::AsFd;
 
-use rustix::{
-    process::getpgrp,
-    termios::{tcgetpgrp, tcgetwinsize},
-};
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
 /// How wide it is, in columns; `None` if it is no terminal, does not say, or is not ours to draw on:
 /// that of another session, or one that something else has in its foreground.
 #[must_use]
 pub fn columns(terminal: impl AsFd) -> Option<u16> {
-    let is_ours = tcgetpgrp(&terminal).is_ok_and(|it| it == getpgrp());
+    let is_ours = tcgetpgrp(&terminal).is_ok_and(|it| it.as_raw_pid() == own_group());
     let columns = tcgetwinsize(&terminal).ok()?.ws_col;
     (is_ours && columns > 0).then_some(columns)
+}
+
+/// Our process group; 0 if its leader is outside of our PID namespace (`pid_namespaces(7)`), as in a
+/// container that was entered. `rustix` takes that for impossible.
+fn own_group() -> i32 {
+    // SAFETY: `getpgrp(2)` takes nothing and always succeeds.
+    unsafe { libc::getpgrp() }
 }
 
 #[cfg(test)]
