@@ -378,6 +378,7 @@ impl Schedule {
     pub fn handle_give_up(&mut self, now: Instant) {
         let now = self.advance(now);
         self.phase = Phase::GivenUp;
+        self.journal.held = self.journal.keeps;
         for key in self.tasks.keys() {
             if !self.notes(self.tasks[key].lane) {
                 self.cancel_task(key, CancelReason::Shutdown);

@@ -4,6 +4,8 @@
 
 #[path = "schedule/histories.rs"]
 mod histories;
+#[path = "schedule/ledger.rs"]
+mod ledger;
 #[path = "schedule/oracle.rs"]
 mod oracle;
 #[path = "schedule/rules.rs"]

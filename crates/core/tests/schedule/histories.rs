@@ -1,14 +1,17 @@
 //! Random histories, judged after each operation.
 
+use std::collections::BTreeSet;
+
 use proptest::{prelude::*, sample::Index};
 use pyinotifyd_core::{
     plan::{Batch, BatchInput, Busy, Plan, Ready, SchedulerId},
     schedule::{Schedule, TaskState, TaskView},
-    task::{Look, OrderKind, Outcome, Readiness},
+    task::{Look, OrderKind, Outcome, Readiness, RunId},
     time::Instant,
 };
 
 use crate::{
+    ledger::Ledger,
     oracle::Oracle,
     setup::{at, breaker, count, event, ms, order, plan, retry, scheduler},
 };
@@ -140,6 +143,9 @@ fn plans() -> [Plan; 3] {
 struct World {
     schedule: Schedule,
     oracle: Oracle,
+    /// `None`: nothing is noted, so that a stop waits for what is due and gives up the rest.
+    ledger: Option<Ledger>,
+    begun: BTreeSet<RunId>,
     plans: [Plan; 3],
     schedulers: usize,
     now: Instant,
@@ -148,11 +154,17 @@ struct World {
 }
 
 impl World {
-    fn new(first: usize) -> Self {
+    fn new(first: usize, keeps: bool) -> Self {
         let plans = plans();
+        let mut schedule = Schedule::new(&plans[first], 7);
+        if keeps {
+            schedule.keep();
+        }
         Self {
-            schedule: Schedule::new(&plans[first], 7),
-            oracle: Oracle::new(plans[first].clone()),
+            schedule,
+            oracle: Oracle::new(plans[first].clone(), keeps),
+            ledger: keeps.then(Ledger::default),
+            begun: BTreeSet::new(),
             schedulers: plans[first].schedulers.len(),
             plans,
             now: Instant::ZERO,
@@ -213,7 +225,7 @@ impl World {
                 }
             }
             Op::EndUnknown => {
-                let run = pyinotifyd_core::task::RunId(u64::MAX);
+                let run = RunId(u64::MAX);
                 schedule.handle_ended(*now, run, Outcome::Stopped);
             }
             Op::MoveFile { from, to, says } => {
@@ -237,8 +249,23 @@ impl World {
                 oracle.give_up();
             }
         }
+        self.judge();
+    }
+
+    fn judge(&mut self) {
         self.schedule.verify_invariants();
         self.oracle.judge(&mut self.schedule);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.take(&mut self.schedule);
+            // All of it is on the disk now, so that what was held for that runs.
+            for run in self.oracle.running.keys() {
+                if self.begun.insert(*run) {
+                    self.schedule.handle_begun(self.now, *run);
+                }
+            }
+            ledger.judge(&self.schedule, self.now, &self.oracle);
+        }
+        assert_eq!(self.schedule.poll_note(), None, "nobody asked for it");
     }
 
     /// What people do.
@@ -295,22 +322,24 @@ impl World {
         self.oracle.moved(from, to, is_dir, says);
     }
 
-    /// Lets everything end; then nothing may be left.
+    /// Lets everything end; then nothing may be left, but what is another process's.
     fn drain(&mut self) {
         self.apply(&Op::Pause { scheduler: None, paused: false });
         for _ in 0..200 {
+            if self.oracle.leaves_the_rest() && self.oracle.running.is_empty() {
+                assert!(self.schedule.is_kept());
+                return;
+            }
             for run in self.oracle.running.keys().copied().collect::<Vec<_>>() {
                 let done = Outcome::Done(None);
                 self.schedule.handle_ended(self.now, run, done.clone());
                 self.oracle.ended(run, &done);
-                self.schedule.verify_invariants();
-                self.oracle.judge(&mut self.schedule);
+                self.judge();
             }
             for probe in self.oracle.probes.keys().copied().collect::<Vec<_>>() {
                 self.oracle.probed(probe, &[(true, None); 3]);
                 self.schedule.handle_probed(self.now, probe, vec![Readiness::Ready; 3]);
-                self.schedule.verify_invariants();
-                self.oracle.judge(&mut self.schedule);
+                self.judge();
             }
             let Some(next) = self.schedule.poll_timeout() else { continue };
             let millis = next.since(Instant::ZERO).as_millis() + 1;
@@ -335,9 +364,10 @@ proptest! {
     #[test]
     fn every_history_is_what_the_oracle_says(
         first in 0_usize..3,
+        keeps in any::<bool>(),
         ops in prop::collection::vec(op(), 1..60),
     ) {
-        let mut world = World::new(first);
+        let mut world = World::new(first, keeps);
         for op in &ops {
             world.apply(op);
         }

@@ -28,6 +28,8 @@ pub(crate) struct Oracle {
     flags: BTreeMap<Key, (bool, bool)>,
     stops: Vec<(RunId, StopHow)>,
     phase: u8,
+    /// Whether what has not started is noted, and so another process's after a stop.
+    keeps: bool,
     now: Instant,
     /// The schedulers of which nothing is to start, also of those that are not in the plan.
     paused: BTreeSet<String>,
@@ -73,7 +75,7 @@ enum Why {
 }
 
 impl Oracle {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan, keeps: bool) -> Self {
         let known = names(&plan);
         Self {
             plan,
@@ -84,6 +86,7 @@ impl Oracle {
             flags: BTreeMap::new(),
             stops: Vec::new(),
             phase: 0,
+            keeps,
             now: Instant::ZERO,
             paused: BTreeSet::new(),
             pauses_new: false,
@@ -217,7 +220,8 @@ impl Oracle {
                 Some(Why::TimedOut) | None => {
                     let retry = scheduler.retry;
                     let wait = retry.backoff * 2_u32.pow(attempt - 1);
-                    let retries = failed && self.phase == 0 && attempt < retry.tries;
+                    let open = self.phase == 0 || self.keeps;
+                    let retries = failed && open && attempt < retry.tries;
                     retries.then_some((attempt + 1, wait.min(retry.max_backoff)))
                 }
             };
@@ -373,15 +377,27 @@ impl Oracle {
         self.pending.retain(|_, it| (it.cookie, it.attempt) != (cookie, attempt));
     }
 
+    /// Whether it was found not to be ready, so that it waits although its delay is over.
+    pub(crate) fn was_put_off(&self, task: &TaskView) -> bool {
+        self.pending[&self.key_of(task)].put_off.1 > Instant::ZERO
+    }
+
     fn find_mut(&mut self, task: &TaskView) -> &mut Pending {
-        let scheduler = self.plan.scheduler(task.scheduler.expect("a task that waits has one"));
-        let key = Self::key(scheduler, str::from_utf8(&task.event.pathname).unwrap());
+        let key = self.key_of(task);
         self.pending.get_mut(&key).unwrap_or_else(|| panic!("{key:?} is not owed a run"))
+    }
+
+    fn key_of(&self, task: &TaskView) -> Key {
+        let scheduler = self.plan.scheduler(task.scheduler.expect("a task that waits has one"));
+        Self::key(scheduler, str::from_utf8(&task.event.pathname).unwrap())
     }
 
     pub(crate) fn stop(&mut self) {
         if self.phase == 0 {
             self.phase = 1;
+            if self.keeps {
+                return;
+            }
             let paused = &self.paused;
             self.pending.retain(|(name, _), it| it.attempt == 1 && !paused.contains(name));
         }
@@ -389,10 +405,21 @@ impl Oracle {
 
     pub(crate) fn give_up(&mut self) {
         self.phase = 2;
-        self.pending.clear();
+        if !self.keeps {
+            self.pending.clear();
+        }
         for id in self.running.keys().copied().collect::<Vec<_>>() {
             self.ask(id, Why::GivenUp);
         }
+    }
+
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.phase == 2
+    }
+
+    /// Whether nothing starts any more, and what has not is for another process.
+    pub(crate) fn leaves_the_rest(&self) -> bool {
+        self.keeps && self.phase > 0
     }
 
     /// Judges what the schedule does after an operation, and what it is left with.
@@ -479,6 +506,7 @@ impl Oracle {
     fn judge_start(&mut self, run: &Run) {
         let scheduler = self.plan.scheduler(run.scheduler).clone();
         assert!(!self.paused.contains(&*scheduler.name), "{} is paused", scheduler.name);
+        assert!(!self.leaves_the_rest(), "it is another process's");
         let beside = self.running.values().filter(|it| it.scheduler == *scheduler.name).count();
         let asked = self.probes.values().filter(|it| it.0 == *scheduler.name).count();
         let most = scheduler.slots.get();
