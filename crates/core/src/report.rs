@@ -315,6 +315,11 @@ pub enum Say {
         /// What was tried, and what came of it.
         error: String,
     },
+    /// The store has not answered for long, and runs wait for it.
+    StoreSilent {
+        /// For how long.
+        since: Duration,
+    },
     /// The store is written to again.
     StoreWorks,
     /// The store cannot be trusted any more.
@@ -344,7 +349,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 44] = [
+    pub const NAMES: [&'static str; 45] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -387,6 +392,7 @@ impl Say {
         "kept",
         "store-set-aside",
         "store-full",
+        "store-silent",
         "store-works",
         "store-failed",
     ];
@@ -437,6 +443,7 @@ impl Say {
             Self::Kept { .. } => "kept",
             Self::StoreSetAside { .. } => "store-set-aside",
             Self::StoreFull { .. } => "store-full",
+            Self::StoreSilent { .. } => "store-silent",
             Self::StoreWorks => "store-works",
             Self::StoreFailed { .. } => "store-failed",
         }
@@ -485,6 +492,7 @@ impl Say {
             | Self::CaughtUp { .. }
             | Self::Kept { .. }
             | Self::StoreFull { .. }
+            | Self::StoreSilent { .. }
             | Self::StoreWorks
             | Self::StoreFailed { .. }
             | Self::Reading { .. }
@@ -560,6 +568,7 @@ impl Say {
             | Self::StrayStays { .. }
             | Self::StoreSetAside { .. }
             | Self::StoreFull { .. }
+            | Self::StoreSilent { .. }
             | Self::StoreFailed { .. } => Level::Error,
         }
     }
@@ -673,6 +682,7 @@ mod tests {
                 path: Arc::from(&b"/var/lib/pyinotifyd/state.sqlite.corrupt-1795000000"[..]),
             },
             Say::StoreFull { error: "database or disk is full".into() },
+            Say::StoreSilent { since: Duration::from_secs(15) },
             Say::StoreWorks,
             Say::StoreFailed { error: "disk I/O error".into() },
         ]

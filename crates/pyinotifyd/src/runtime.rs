@@ -274,6 +274,9 @@ impl Loop {
             // Before anything is waited for: who waits for this is not to be waited with.
             self.answer_syncs();
             self.handle_progress();
+            if let Some(say) = self.keeping.as_mut().and_then(Keeping::poll_report) {
+                self.tell(say);
+            }
             if self.over {
                 return self.end().await;
             }
@@ -312,8 +315,12 @@ impl Loop {
     async fn wait(&mut self, more: bool) -> Woken {
         let due = self.engine.poll_timeout();
         let due = due.map(|it| self.start + Duration::from_nanos(it.as_nanos()));
-        let others =
-            [self.kernel.poll_timeout(), self.progress.poll_timeout(), self.service.poll_timeout()];
+        let others = [
+            self.kernel.poll_timeout(),
+            self.progress.poll_timeout(),
+            self.service.poll_timeout(),
+            self.keeping.as_ref().and_then(Keeping::poll_timeout),
+        ];
         let due = others.into_iter().chain([due]).flatten().min();
         let timer = async {
             match due {

@@ -119,6 +119,7 @@ impl Service {
             | Say::Resynced { .. }
             | Say::CaughtUp { .. }
             | Say::StoreFull { .. }
+            | Say::StoreSilent { .. }
             | Say::StoreWorks
             | Say::StoreFailed { .. }
             | Say::ShutdownTimeout { .. } => self.tell(&format!("STATUS={say}")),

@@ -248,7 +248,7 @@ fn a_store_that_cannot_be_used_is_told_with_the_reason_and_the_way_out() {
     database.pragma_update(None, "user_version", 9999).unwrap();
     drop(database);
     let daemon = world.start("run -c good.toml --state-dir taken");
-    let pid = daemon.child.id().to_string();
+    let process = format!("(process {})", daemon.child.id());
     fs::create_dir(world.path("open")).unwrap();
     fs::set_permissions(world.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
     let said = world.said(&[
@@ -257,7 +257,7 @@ fn a_store_that_cannot_be_used_is_told_with_the_reason_and_the_way_out() {
         "pyinotifyd run -c good.toml --state-dir taken",
     ]);
     daemon.stop();
-    insta::assert_snapshot!("store", said.replace(&pid, "PID"));
+    insta::assert_snapshot!("store", said.replace(&process, "(process PID)"));
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn errors(world: &World, cases: &[(&str, String)]) -> String {
         open -= usize::from(line.contains("@/w/x after "));
         // How long it took is the machine's affair.
         let time = line.split(" after ").nth(1).and_then(|it| it.split([':', ' ']).next());
-        let line = time.map_or_else(|| line.clone(), |time| line.replace(time, "TIME"));
+        let line = time.map_or_else(|| line.clone(), |time| line.replacen(time, "TIME", 1));
         lines[case].push(line);
     }
     daemon.stop();

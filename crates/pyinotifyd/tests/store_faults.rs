@@ -1,5 +1,5 @@
-//! The disk that has the state fails, or is full: system calls on the store's files are made to fail
-//! by `strace`.
+//! The disk that has the state fails, is full, or hangs: system calls on the store's files are made to
+//! do so by `strace`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -26,6 +26,7 @@ const FILES: [&str; 2] = ["state/state.sqlite", "state/state.sqlite-wal"];
 
 const CONFIG: &str = r#"
 state_dir = "@/state"
+control_socket = "@/socket"
 [scheduler.job]
 exec = ["/bin/sh", "-c", 'printf "%s\n" "$1" >> "$2"', "sh", "{basename}", "@/ledger"]
 [[watch]]
@@ -77,7 +78,6 @@ impl World {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
             .args(["run", "-c"])
             .arg(self.path("config.toml"))
-            .env("RUNTIME_DIRECTORY", self.path("run"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -123,6 +123,13 @@ impl Daemon {
         }
     }
 
+    /// Waits until so many lines with each of these have come, in whatever order.
+    fn wait_for_all(&mut self, parts: &[(&str, usize)]) {
+        while let Some((part, _)) = parts.iter().find(|(part, count)| self.count(part) < *count) {
+            self.wait_for(part);
+        }
+    }
+
     /// Waits until it has ended, and reads all that it says.
     fn wait_end(&mut self) -> ExitStatus {
         loop {
@@ -158,13 +165,13 @@ impl Drop for Daemon {
 struct Fault(Child);
 
 impl Fault {
-    /// From now on these calls fail with that error on the store's files.
-    fn inject(world: &World, daemon: &Daemon, call: &str, error: &str) -> Self {
+    /// From now on this is done to these calls on the store's files, as `strace(1)` says it.
+    fn inject(world: &World, daemon: &Daemon, call: &str, what: &str) -> Self {
         let trace = world.path("trace");
         let mut command = Command::new("strace");
         command.args(["-f", "-o"]).arg(&trace);
         command.args(["-e", &format!("trace={call}")]);
-        command.args(["-e", &format!("inject={call}:error={error}")]);
+        command.args(["-e", &format!("inject={call}:{what}")]);
         for file in FILES {
             command.arg("-P").arg(world.path(file));
         }
@@ -207,7 +214,7 @@ fn fails_at(call: &str) {
     while !known::is_known(&world.path("state/state.sqlite")) {
         std::thread::yield_now();
     }
-    let fault = Fault::inject(&world, &daemon, call, "EIO");
+    let fault = Fault::inject(&world, &daemon, call, "error=EIO");
     let names = ["one", "two", "three"];
     for name in names {
         world.bring(name);
@@ -243,7 +250,7 @@ fn a_disk_that_fails_to_write_ends_the_daemon_and_nothing_is_lost() {
 fn nothing_starts_on_a_full_disk_and_all_goes_on_when_there_is_room() {
     let Some(world) = World::new("a full disk") else { return };
     let mut daemon = world.start();
-    let fault = Fault::inject(&world, &daemon, "pwrite64", "ENOSPC");
+    let fault = Fault::inject(&world, &daemon, "pwrite64", "error=ENOSPC");
     for name in ["one", "two", "three"] {
         world.bring(name);
     }
@@ -251,11 +258,34 @@ fn nothing_starts_on_a_full_disk_and_all_goes_on_when_there_is_room() {
     assert!(line.contains("full"), "{line}");
     fault.end();
     assert!(world.ledger().is_empty(), "a task has started: {:#?}", daemon.log);
-    daemon.wait_for("the store is written to again");
-    for _ in 0..3 {
-        daemon.wait_for("done for ");
-    }
+    daemon.wait_for_all(&[("the store is written to again", 1), ("done for ", 3)]);
     let log = daemon.stop();
     assert_eq!(world.ledger(), ["one", "three", "two"]);
     assert_eq!(log.iter().filter(|it| it.contains("cannot write to the store")).count(), 1);
+}
+
+#[test]
+fn a_disk_that_hangs_is_told_of_and_all_goes_on_when_it_answers() {
+    let Some(world) = World::new("a disk that hangs") else { return };
+    let mut daemon = world.start();
+    // Until the tracer lets go.
+    let hangs = "delay_enter=600s";
+    let fault = Fault::inject(&world, &daemon, "pwrite64,fdatasync,fsync", hangs);
+    for name in ["one", "two", "three"] {
+        world.bring(name);
+    }
+    daemon.wait_for("the store has not answered for 15");
+    let asked = Command::new(env!("CARGO_BIN_EXE_pyinotifyd"))
+        .args(["status", "--json", "--socket"])
+        .arg(world.path("socket"))
+        .output()
+        .unwrap();
+    let status = String::from_utf8(asked.stdout).unwrap();
+    assert!(status.contains("it has not answered for 1"), "{status}");
+    assert!(world.ledger().is_empty(), "a task has started: {:#?}", daemon.log);
+    fault.end();
+    daemon.wait_for_all(&[("the store is written to again", 1), ("done for ", 3)]);
+    let log = daemon.stop();
+    assert_eq!(world.ledger(), ["one", "three", "two"]);
+    assert_eq!(log.iter().filter(|it| it.contains("has not answered")).count(), 1, "{log:#?}");
 }

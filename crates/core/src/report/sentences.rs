@@ -188,6 +188,11 @@ impl fmt::Display for Say {
             Self::StoreFull { error } => {
                 write!(f, "cannot write to the store, no task starts until that works: {error}")
             }
+            Self::StoreSilent { since } => write!(
+                f,
+                "the store has not answered for {}, no task starts until it does: is its disk well?",
+                Human(*since)
+            ),
             Self::StoreWorks => f.write_str("the store is written to again"),
             Self::StoreFailed { error } => {
                 write!(f, "the store cannot be trusted any more, the daemon ends: {error}")

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::Path,
-    time::Duration,
+    time::{self, Duration},
 };
 
 use pyinotifyd_core::{
@@ -17,7 +17,7 @@ use pyinotifyd_core::{
     stamp::IndexId,
     stats::Finished,
     task::{KeptState, KeptTask, RunId},
-    time::Instant,
+    time::{Human, Instant},
     tree::{Enter, Found, Join, Joined, Seen, Ticket},
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -48,6 +48,38 @@ pub(super) struct Keeping {
     commits: u64,
     /// Why nothing can be written to it, while that is so.
     error: Option<String>,
+    silence: Silence,
+}
+
+/// For how long the store has not answered, while something waits for it. A disk that hangs in the
+/// kernel gives no error.
+#[derive(Default)]
+struct Silence {
+    since: Option<time::Instant>,
+    told: bool,
+}
+
+impl Silence {
+    fn poll_timeout(&self) -> Option<time::Instant> {
+        self.since.filter(|_| !self.told).map(|it| it + SILENCE)
+    }
+
+    /// For how long, if that is worth a word.
+    fn lasting(&self, now: impl FnOnce() -> time::Instant) -> Option<Duration> {
+        let lasts = self.since.map(|it| now().saturating_duration_since(it));
+        lasts.filter(|it| *it >= SILENCE)
+    }
+
+    fn poll_report(&mut self, now: impl FnOnce() -> time::Instant) -> Option<Report> {
+        let told = self.told;
+        let lasting = self.lasting(now);
+        self.told = lasting.is_some();
+        match (told, lasting) {
+            (false, Some(since)) => Some(Report::StoreSilent { since }),
+            (true, None) => Some(Report::StoreWorks),
+            (false, None) | (true, Some(_)) => None,
+        }
+    }
 }
 
 /// What the store's reply means for the loop.
@@ -115,6 +147,7 @@ impl Keeping {
             entered: HashMap::new(),
             commits: 0,
             error: None,
+            silence: Silence::default(),
         };
         let told = set_aside.map(|path| Report::StoreSetAside {
             path: std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).into(),
@@ -158,6 +191,9 @@ impl Keeping {
         if std::mem::take(&mut self.owes) {
             self.said += 1;
             self.unsaid.push(Say::Sync(self.said));
+            if self.error.is_none() {
+                self.silence.since.get_or_insert_with(time::Instant::now);
+            }
         }
         if !self.unsaid.is_empty() {
             self.writer.say_all(self.unsaid.drain(..));
@@ -212,6 +248,7 @@ impl Keeping {
         match reply {
             Reply::Committed(number) => {
                 self.commits += 1;
+                self.silence.since = (number < self.said).then(time::Instant::now);
                 let ready = self.held.partition_point(|(it, _)| *it <= number);
                 Heard::Start(self.held.drain(..ready).map(|(_, it)| it).collect())
             }
@@ -225,6 +262,8 @@ impl Keeping {
             Reply::WantFence(number) => Heard::Fence(number),
             Reply::Trouble(Trouble::Degraded { error }) => {
                 self.error = Some(error.clone());
+                // Why it does not answer is told by this.
+                self.silence = Silence::default();
                 Heard::Tell(Report::StoreFull { error })
             }
             Reply::Trouble(Trouble::Recovered) => {
@@ -235,14 +274,26 @@ impl Keeping {
         }
     }
 
+    /// When [`Keeping::poll_report`] next has something to say, should the store go on to be silent.
+    pub(super) fn poll_timeout(&self) -> Option<time::Instant> {
+        self.silence.poll_timeout()
+    }
+
+    /// Whether the store has fallen silent, or answers again.
+    pub(super) fn poll_report(&mut self) -> Option<Report> {
+        self.silence.poll_report(time::Instant::now)
+    }
+
     /// How often the store has put on the disk what a run waited for.
     pub(super) fn commits(&self) -> u64 {
         self.commits
     }
 
     /// Why nothing can be written to the store, while that is so.
-    pub(super) fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+    pub(super) fn error(&self) -> Option<String> {
+        let lasting = || self.silence.lasting(time::Instant::now);
+        let silent = || lasting().map(|it| format!("it has not answered for {}", Human(it)));
+        self.error.clone().or_else(silent)
     }
 
     fn ended(&self, finished: Finished) -> EndedRow {
@@ -303,6 +354,10 @@ fn refused(error: &crate::store::OpenError) -> Fatal {
     }
 }
 
+/// A store that has not answered for so long is told of. A disk that sleeps needs some seconds to
+/// spin up.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// So long it is waited for the file systems of what tasks are about.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -330,6 +385,25 @@ mod tests {
         ];
         let told = errors.map(|it| refused(&it).to_string());
         insta::assert_snapshot!("refused", told.join("\n\n"));
+    }
+
+    #[test]
+    fn a_silent_store_is_told_of_once_and_so_is_its_first_answer() {
+        let start = time::Instant::now();
+        let at = |seconds: u64| move || start + Duration::from_secs(seconds);
+        let mut silence = Silence::default();
+        assert_eq!((silence.poll_timeout(), silence.poll_report(at(1000))), (None, None));
+        silence.since = Some(start);
+        assert_eq!(silence.poll_timeout(), Some(start + SILENCE));
+        assert_eq!(silence.poll_report(at(14)), None);
+        let since = Duration::from_secs(16);
+        assert_eq!(silence.poll_report(at(16)), Some(Report::StoreSilent { since }));
+        assert_eq!((silence.poll_timeout(), silence.poll_report(at(17))), (None, None));
+        silence.since = Some(at(18)());
+        assert_eq!(silence.poll_report(at(18)), Some(Report::StoreWorks));
+        assert_eq!(silence.poll_report(at(19)), None);
+        silence.since = None;
+        assert_eq!(silence.poll_report(at(1000)), None);
     }
 
     fn from_errno(errno: i32) -> std::io::Error {

@@ -113,10 +113,8 @@ impl Loop {
             runs: self.actions.hosted.running(),
             silent: self.silent_since.map(|it| it.elapsed()),
         });
-        let store = self
-            .keeping
-            .as_ref()
-            .map(|it| OfStore { commits: it.commits(), error: it.error().map(str::to_owned) });
+        let store = self.keeping.as_ref();
+        let store = store.map(|it| OfStore { commits: it.commits(), error: it.error() });
         Snapshot {
             started: self.measuring.started,
             is_ready: engine.life() == Life::Running,
