@@ -10,6 +10,7 @@ mod keeping;
 mod kernel;
 mod measured;
 mod progress;
+mod slack;
 mod strays;
 mod translate;
 
@@ -30,7 +31,7 @@ use pyinotifyd_core::{
     time::Instant,
     tree::{EnterError, Found, Ticket},
 };
-use pyinotifyd_sys::{inotify::decode, time};
+use pyinotifyd_sys::{inotify::decode, memory, time};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
@@ -43,6 +44,7 @@ use self::{
     kernel::Kernel,
     measured::Measuring,
     progress::Progress,
+    slack::Slack,
     strays::Strays,
 };
 use crate::{
@@ -157,6 +159,7 @@ struct Loop {
     asking: Asking,
     /// What takes long.
     progress: Progress,
+    slack: Slack,
     /// Who measures it.
     measuring: Measuring,
     /// Since when Python does not answer.
@@ -251,6 +254,7 @@ impl Loop {
             state_dir,
             asking: Asking::new(setup.control.as_deref(), setup.config),
             progress: Progress::default(),
+            slack: Slack::default(),
             measuring: Measuring::new(setup.metrics),
             silent_since: None,
             looked,
@@ -276,6 +280,10 @@ impl Loop {
             self.handle_progress();
             if let Some(say) = self.keeping.as_mut().and_then(Keeping::poll_report) {
                 self.tell(say);
+            }
+            let counts = self.engine.schedule().counts();
+            if self.slack.is_due(counts.waiting + counts.ready, Clock::now) {
+                memory::trim();
             }
             if self.over {
                 return self.end().await;
@@ -318,6 +326,7 @@ impl Loop {
         let others = [
             self.kernel.poll_timeout(),
             self.progress.poll_timeout(),
+            self.slack.poll_timeout(),
             self.service.poll_timeout(),
             self.keeping.as_ref().and_then(Keeping::poll_timeout),
         ];
