@@ -251,6 +251,21 @@ fn a_reload_says_what_only_a_restart_puts_in_force() {
 }
 
 #[test]
+fn a_reload_that_would_watch_the_state_in_use_is_refused() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, &format!("state_dir = \"@/state\"\n{CONFIG}"));
+    let watches = daemon.json(&["status"])["watches"].clone();
+    // What the file says of another one is for the next start.
+    world.configure(&CONFIG.replace("path = \"@/w\"", "path = \"@/\""));
+    let said = refused(&daemon.ask(&["reload"]));
+    assert!(said.contains("what was in force stays so"), "{said}");
+    daemon.wait("the state directory is inside the watched ");
+    assert_eq!(daemon.json(&["status"])["watches"], watches);
+    world.configure(CONFIG);
+    assert_eq!(daemon.json(&["reload"])["needs_restart"], serde_json::json!(["state_dir"]));
+}
+
+#[test]
 fn a_reload_that_is_refused_takes_nothing_from_a_good_one_before_it() {
     let world = World::new();
     let daemon = Daemon::start(&world, CONFIG);

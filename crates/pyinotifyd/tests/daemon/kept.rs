@@ -497,6 +497,11 @@ event_map = { IN_CLOSE_WRITE = "job" }
         daemon.stop();
         clean(&world);
     }
+    let mut daemon = Daemon::start(&world, config);
+    let failed = daemon.json(&["history", "--failed"])["tasks"][0].clone();
+    let again = daemon.json(&["retry", failed["task"].as_str().unwrap()]);
+    daemon.wait(&format!("{}: failed for ", again["task"].as_str().unwrap()));
+    assert_eq!(daemon.json(&["history"])["tasks"].as_array().unwrap().len(), 3);
 }
 
 /// Starts a daemon that does not come up; gives what it says.
