@@ -33,7 +33,7 @@ use crate::{
         TaskId,
     },
     time::Instant,
-    tree::{Ask, Enter, EnterError, Found, Notice, Sighting, Ticket, Touch, Tree},
+    tree::{Ask, Enter, EnterError, Found, MountChange, Notice, Sighting, Ticket, Touch, Tree},
 };
 
 pub use self::recovery::{Kept, KeptBefore, Memo, Stray, StrayEnd, StrayMark};
@@ -49,7 +49,7 @@ pub enum Input<'a> {
     /// [`Effect::Barrier`] has been carried out.
     Barrier(Option<Wd>),
     /// Something was mounted at, or unmounted from, this path.
-    Mount(&'a [u8]),
+    Mount(&'a [u8], MountChange),
     /// [`Effect::Ask`] has been carried out: what Python says about each task of the run, in the
     /// order of the tasks.
     Answered(Question, Vec<Answers>),
@@ -283,12 +283,16 @@ impl Engine {
         }
         match input {
             Input::Record(record) => self.handle_record(now, &record),
-            Input::Entered(ticket, answer) => self.tree.handle_entered(ticket, answer),
+            Input::Entered(ticket, answer) => {
+                let (plan, desk) = (&self.plan, &mut self.desk);
+                let out = &mut |tree: &Tree, it: Sighting<'_>| desk.see(plan, tree, now, &it);
+                self.tree.handle_entered(ticket, answer, out);
+            }
             Input::Barrier(barrier) => {
                 let (plan, desk) = (&self.plan, &mut self.desk);
                 self.tree.handle_barrier(barrier, &mut |tree, it| desk.see(plan, tree, now, &it));
             }
-            Input::Mount(at) => self.tree.handle_mount(at),
+            Input::Mount(at, change) => self.tree.handle_mount(at, change),
             Input::Answered(question, answers) => {
                 // By the numbers of another plan, nothing would be known again.
                 let is_current = Arc::ptr_eq(&question.plan, &self.plan);

@@ -392,7 +392,9 @@ mod tests {
                 "the same, once the item has no other name and nobody has it open"
             }
             EventType::MoveSelf => "`rename(2)` of the item itself",
-            EventType::Unmount => "`umount(2)`; `IN_IGNORED` follows",
+            EventType::Unmount => {
+                "`umount(2)`, also where the kernel is silent about it (`umount -l`, a bind mount); `IN_IGNORED` follows"
+            }
             EventType::QOverflow => "more events than `fs.inotify.max_queued_events`",
             EventType::Ignored => "the item was deleted or unmounted, or is not watched any more",
         }

@@ -290,6 +290,17 @@ pub struct Sighting<'a> {
     pub stamp: Option<Stamp>,
 }
 
+/// What has happened to a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountChange {
+    /// It was made, and hides what was at its place.
+    Mounted,
+    /// It was removed. The kernel tells who watches it only once nothing uses its file system any
+    /// more, which may be much later (`umount -l`, data that is still to be written), or never (it is
+    /// mounted elsewhere, too).
+    Unmounted,
+}
+
 /// Something happened to a name, so what the index has of it is of yesterday.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touch {
@@ -379,7 +390,7 @@ enum Why {
     Confirm(Otherwise),
     /// As for [`Otherwise::Told`], after a mount or an unmount there or above: the directories that
     /// came into it while something else was seen at its place were sought in vain.
-    Mounted,
+    Mounts(MountChange),
     /// Ask the kernel for what the node needs now.
     Refresh,
     /// Records were lost: read it anew.
@@ -550,18 +561,23 @@ impl Tree {
     }
 
     /// Takes in the answer to [`Ask::Enter`].
-    pub fn handle_entered(&mut self, ticket: Ticket, answer: Result<Found, EnterError>) {
+    pub fn handle_entered(
+        &mut self,
+        ticket: Ticket,
+        answer: Result<Found, EnterError>,
+        out: &mut Sink<'_>,
+    ) {
         let Some(flight) = self.flights.remove(&ticket) else { return };
         self.in_flight.remove(&(flight.todo.parent, flight.todo.name.clone()));
         self.todo.append(&mut self.parked);
         let wd = answer.as_ref().ok().and_then(|it| it.wd.as_ref().ok()).copied();
-        self.answer(flight, answer);
+        self.answer(flight, answer, out);
         // What was watched for this answer is left again unless something stands for it. (Another
         // answer may still come to stand for it: `poll_ask` looks again.)
         self.leaving.extend(wd.filter(|it| self.nodes.first_of(*it).is_none()));
     }
 
-    fn answer(&mut self, flight: Flight, answer: Result<Found, EnterError>) {
+    fn answer(&mut self, flight: Flight, answer: Result<Found, EnterError>, out: &mut Sink<'_>) {
         let Flight { todo, path, spots, mask, blind, unasked } = flight;
         if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
             return;
@@ -588,6 +604,12 @@ impl Tree {
                 self.todo.push(Todo { is_dir: true, ..todo });
             }
             Ok(found) if self.fits(&todo, &found) => {
+                if let (Why::Mounts(MountChange::Unmounted), Some(here)) =
+                    (todo.why, self.here(&todo))
+                    && found.wd.as_ref().is_ok_and(|it| self.nodes.wd(here) != Some(*it))
+                {
+                    self.tell_unmounted(here, out);
+                }
                 self.entered(todo, spots, mask, found, blind, unasked);
             }
             Ok(_) | Err(EnterError::Missing) => self.absent(todo),
@@ -618,7 +640,7 @@ impl Tree {
     }
 
     /// Takes in that something was mounted at, or unmounted from, this path.
-    pub fn handle_mount(&mut self, at: &[u8]) {
+    pub fn handle_mount(&mut self, at: &[u8], change: MountChange) {
         let Some(mut node) = self.top else { return };
         for name in path::names(at) {
             match self.nodes.child(node, name) {
@@ -628,7 +650,7 @@ impl Tree {
                 None => return self.seek(Some(node), name, true, Arrival::Later),
             }
         }
-        self.push_todo(node, Why::Mounted);
+        self.push_todo(node, Why::Mounts(change));
     }
 
     /// Takes in what the Watches cover now. A Watch with the same paths as before keeps what is

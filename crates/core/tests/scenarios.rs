@@ -37,6 +37,7 @@ use pyinotifyd_core::{
     report::Report,
     task::{Look, Outcome, Readiness, RunId, StopHow, TaskId},
     time::Instant,
+    tree::MountChange,
 };
 
 use self::support::{kernel::Kernel, notation, world::World};
@@ -224,8 +225,13 @@ impl Stage {
             }
             ["mount", at] => kernel.mount(at),
             ["umount", at] => kernel.unmount(at),
+            // Lazily: who watches it is not told as long as somebody uses it.
+            ["umount", "-l", at] => {
+                kernel.detach(at);
+            }
             // The table of mounts has changed here.
-            ["mounts", at] => self.handle(Input::Mount(at.as_bytes())),
+            ["mounted", at] => self.handle(Input::Mount(at.as_bytes(), MountChange::Mounted)),
+            ["unmounted", at] => self.handle(Input::Mount(at.as_bytes(), MountChange::Unmounted)),
             ["overflow"] => kernel.overflow(),
             ["lose", count] => {
                 let left = kernel.queue.len() - count.parse::<usize>().expect("a number");

@@ -130,7 +130,8 @@ impl World {
         let walk = self.walks.remove(at).unwrap().step(&mut self.kernel);
         trace!("  walk {walk:?}");
         if let Walk::Done(ticket, found) = walk {
-            self.tree.handle_entered(ticket, found);
+            let reader = &mut self.reader;
+            self.tree.handle_entered(ticket, found, &mut |tree, it| reader.see(tree, &it));
             self.tree.verify_invariants();
         } else {
             self.walks.insert(at, walk);

@@ -605,8 +605,8 @@ impl Loop {
     }
 
     fn look_at_mounts(&mut self) {
-        for at in self.kernel.changed_mounts() {
-            self.handle(Input::Mount(&at));
+        for (at, change) in self.kernel.changed_mounts() {
+            self.handle(Input::Mount(&at, change));
         }
     }
 

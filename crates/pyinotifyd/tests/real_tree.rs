@@ -137,7 +137,9 @@ impl Follower {
                 Ask::Enter(question) => {
                     let (ticket, request) = translate::request(question);
                     let answer = enter(&self.inotify, &request);
-                    self.tree.handle_entered(ticket, translate::answer(answer));
+                    let (answer, created) = (translate::answer(answer), &mut self.created);
+                    let out = &mut |tree: &Tree, it: Sighting<'_>| see(created, tree, &it);
+                    self.tree.handle_entered(ticket, answer, out);
                 }
                 Ask::Leave(wd) => self.inotify.remove(wd.0).expect("a watch can be removed"),
                 Ask::Barrier => {

@@ -57,13 +57,13 @@ impl Tree {
             return None;
         }
         let here = self.here(&todo);
-        if let (Why::Confirm(Otherwise::Told) | Why::Mounted, None) = (todo.why, here) {
+        if let (Why::Confirm(Otherwise::Told) | Why::Mounts(_), None) = (todo.why, here) {
             // What stood there has gone by its own record; what took its place has not been seen.
             todo.why = Why::Arrived(Arrival::Later);
         }
         let (mut names, mut stamps, mut join) = (Vec::new(), false, Join::No);
         let (spots, look, add) = match (todo.why, here) {
-            (Why::Mounted, Some(node)) => {
+            (Why::Mounts(_), Some(node)) => {
                 let spots = self.nodes[node].spots;
                 (spots, self.look(spots, Arrival::Present), true)
             }
@@ -83,7 +83,7 @@ impl Tree {
                 stamps = true;
                 (self.nodes[node].spots, Look::Named, true)
             }
-            (Why::Confirm(_) | Why::Mounted | Why::Refresh | Why::Resync | Why::Probe, None) => {
+            (Why::Confirm(_) | Why::Mounts(_) | Why::Refresh | Why::Resync | Why::Probe, None) => {
                 return None;
             }
             (Why::Arrived(arrival), _) => {
@@ -270,10 +270,10 @@ impl Tree {
                         }
                         self.seek_literals(here, Arrival::Later);
                     }
-                    Why::Mounted => {
+                    Why::Mounts(change) => {
                         self.seek_unknown(here, &found);
                         for child in self.nodes.children(here).collect::<Vec<_>>() {
-                            self.push_todo(child, Why::Mounted);
+                            self.push_todo(child, Why::Mounts(change));
                         }
                     }
                     Why::Confirm(_) => (),
@@ -311,7 +311,7 @@ impl Tree {
                             self.confirm(node, Otherwise::Gone);
                         }
                     }
-                    Why::Confirm(_) | Why::Mounted | Why::Refresh | Why::Resync | Why::Probe => {
+                    Why::Confirm(_) | Why::Mounts(_) | Why::Refresh | Why::Resync | Why::Probe => {
                         self.todo.push(Todo { why: Why::Arrived(Arrival::Later), ..todo });
                     }
                 }
@@ -473,7 +473,7 @@ impl Tree {
                 Why::Confirm(Otherwise::Left(cookie)) => self.depart(here, cookie),
                 // Something else may have come to its place, and gone on: what the next record of this
                 // name is about is to be seen where that leads.
-                Why::Confirm(Otherwise::Told) | Why::Mounted => {
+                Why::Confirm(Otherwise::Told) | Why::Mounts(_) => {
                     self.nodes[here].state.doubtful = true;
                 }
                 Why::Arrived(_) | Why::Refresh | Why::Probe => (),
@@ -496,13 +496,13 @@ impl Tree {
         }
         let why = match todo.why {
             Why::Arrived(arrival) => Why::Arrived(arrival),
-            Why::Mounted if self.here(&todo).is_some() => Why::Mounted,
+            Why::Mounts(change) if self.here(&todo).is_some() => Why::Mounts(change),
             Why::Confirm(_) | Why::Refresh | Why::Resync | Why::Probe
                 if self.here(&todo).is_some() =>
             {
                 Why::Confirm(Otherwise::Told)
             }
-            Why::Confirm(_) | Why::Mounted | Why::Refresh | Why::Resync | Why::Probe => {
+            Why::Confirm(_) | Why::Mounts(_) | Why::Refresh | Why::Resync | Why::Probe => {
                 Why::Arrived(again)
             }
         };

@@ -59,7 +59,7 @@ impl Tree {
             // Records of where it went may have been lost: it may be met there.
             _ if self.memory.lost_since.is_some() => self.depart_unseen(node),
             Why::Confirm(_)
-            | Why::Mounted
+            | Why::Mounts(_)
             | Why::Arrived(_)
             | Why::Refresh
             | Why::Resync

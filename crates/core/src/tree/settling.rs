@@ -161,6 +161,17 @@ impl Tree {
         self.tell(node, event_type, name, kind == Kind::Directory, src.as_ref(), out);
     }
 
+    /// Tells of what stands at a place, and of all that is watched below it, what the kernel tells when
+    /// a file system ends. What it has told this of has no descriptor any more.
+    pub(super) fn tell_unmounted(&mut self, node: NodeId, out: &mut Sink<'_>) {
+        for node in self.nodes.subtree(node) {
+            if self.nodes.contains(node) && self.nodes.wd(node).is_some() {
+                self.tell(node, EventType::Unmount, b"", false, None, out);
+                self.tell(node, EventType::Ignored, b"", false, None, out);
+            }
+        }
+    }
+
     pub(super) fn tell(
         &mut self,
         node: NodeId,

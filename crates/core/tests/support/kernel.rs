@@ -421,8 +421,7 @@ impl Kernel {
     ///
     /// If none is mounted there.
     pub(crate) fn unmount(&mut self, at: &str) {
-        let (dir, name, mounted, _) = self.entry(at);
-        let old = self.hidden.remove(&mounted).unwrap_or_else(|| panic!("{at}: not mounted"));
+        let mounted = self.detach(at);
         let mut inside = Vec::new();
         self.below(mounted, "", &mut inside);
         for ino in inside.into_iter().map(|it| it.1).chain([mounted]) {
@@ -433,7 +432,18 @@ impl Kernel {
             }
             self.dirs.remove(&ino);
         }
+    }
+
+    /// Takes a mounted file system away that lives on.
+    ///
+    /// # Panics
+    ///
+    /// If none is mounted there.
+    pub(crate) fn detach(&mut self, at: &str) -> Ino {
+        let (dir, name, mounted, _) = self.entry(at);
+        let old = self.hidden.remove(&mounted).unwrap_or_else(|| panic!("{at}: not mounted"));
         self.dirs.get_mut(&dir).unwrap().insert(name.into(), (old, true));
+        mounted
     }
 }
 

@@ -12,13 +12,13 @@ use std::{
 
 use pyinotifyd_core::{
     record::Wd,
-    tree::{Enter, EnterError, Found, Ticket},
+    tree::{Enter, EnterError, Found, MountChange, Ticket},
 };
 use pyinotifyd_sys::{
     enter::{self as sys, Barrier, Walkers},
     inotify::{InitError, Inotify, Reader, Taken},
     memory,
-    mounts::{MountChange, MountWatch},
+    mounts::{self, MountWatch},
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -39,7 +39,8 @@ const WALKERS: usize = 2;
 const LARGE: usize = 10_000;
 
 /// So long after an unmount its place is looked at. The mount table changes before the kernel
-/// queues `IN_UNMOUNT`, which is to speak first; only of a lazy unmount does nothing else tell.
+/// queues `IN_UNMOUNT`, which is to speak first; it does not while the file system is still in use
+/// (`umount -l`, data to be written), nor ever if it is mounted elsewhere, too.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// So long the loop sleeps for answers before it turns to anything else.
@@ -222,7 +223,7 @@ impl Kernel {
     }
 
     /// Where something has been mounted, and where it is time to look after an unmount.
-    pub(super) fn changed_mounts(&mut self) -> Vec<Box<[u8]>> {
+    pub(super) fn changed_mounts(&mut self) -> Vec<(Box<[u8]>, MountChange)> {
         let now = Clock::now();
         let mut places = Vec::new();
         if let Some(mounts) = &mut self.mounts {
@@ -230,8 +231,10 @@ impl Kernel {
                 Ok(changes) => {
                     for change in changes {
                         match change {
-                            MountChange::Mounted(point) => places.push(point.path),
-                            MountChange::Unmounted(point) => {
+                            mounts::MountChange::Mounted(point) => {
+                                places.push((point.path, MountChange::Mounted));
+                            }
+                            mounts::MountChange::Unmounted(point) => {
                                 self.unmounted.push_back((now + AFTERWARDS, point.path));
                             }
                         }
@@ -241,7 +244,8 @@ impl Kernel {
             }
         }
         let due = self.unmounted.partition_point(|it| it.0 <= now);
-        places.extend(self.unmounted.drain(..due).map(|it| it.1));
+        let looked = self.unmounted.drain(..due);
+        places.extend(looked.map(|it| (it.1, MountChange::Unmounted)));
         places
     }
 }

@@ -293,12 +293,14 @@ fn its_own_looking_is_not_seen() {
 }
 
 /// Writes a file until it is told: a mount is noticed by a poll of its own, behind which no file
-/// of ours can be put.
-fn is_noticed(world: &World, daemon: &mut Daemon<'_>, file: &str) {
+/// of ours can be put. Gives back what was told until then.
+fn is_noticed(world: &World, daemon: &mut Daemon<'_>, file: &str) -> Vec<String> {
+    let mut all = Vec::new();
     for _ in 0..10_000 {
         world.write(file);
-        if told(daemon).contains(&format!("IN_CLOSE_WRITE {file}")) {
-            return;
+        all.extend(told(daemon));
+        if all.contains(&format!("IN_CLOSE_WRITE {file}")) {
+            return all;
         }
     }
     panic!("the mount goes unnoticed; {daemon}");
@@ -332,6 +334,30 @@ fn mounts_come_and_go_below_a_watch() {
         mount();
         world.mkdir("w/mnt/sub");
         is_noticed(&world, &mut daemon, "w/mnt/sub/g");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn an_unmount_is_told_once_also_if_the_kernel_is_silent() {
+    if !is_inside("roots::an_unmount_is_told_once_also_if_the_kernel_is_silent") {
+        return;
+    }
+    let world = World::new();
+    let (source, at) = (world.mkdir("source"), world.mkdir("w/mnt"));
+    let config = format!("{QUIET}{}", watch("\"@/w\"", "", &["IN_UNMOUNT", "IN_CLOSE_WRITE"]));
+    let mut daemon = Daemon::start(&world, &config);
+    for (how, lazily) in [("-ttmpfs", false), ("-ttmpfs", true), ("--bind", false)] {
+        run(Command::new("mount").arg(how).args([&source, &at]));
+        is_noticed(&world, &mut daemon, "w/mnt/f");
+        // It is used for as long as this is open.
+        let open = lazily.then(|| fs::File::open(world.path("w/mnt/f")).unwrap());
+        run(Command::new("umount").args(lazily.then_some("-l")).arg(&at));
+        daemon.wait("SEEN|IN_UNMOUNT|");
+        drop(open);
+        daemon.forget();
+        let told = is_noticed(&world, &mut daemon, "w/mnt/below");
+        assert!(!told.iter().any(|it| it.starts_with("IN_UNMOUNT")), "{how}: {told:?}");
     }
     daemon.stop();
 }
