@@ -24,6 +24,7 @@ use crate::{
         check::{self, Read},
         config_file::{self, ConfigFile},
         events::{self, Ended, Form, Printer},
+        terminal::Look,
     },
     config::{
         Loaded,
@@ -101,9 +102,8 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
 /// `pyinotifyd events`.
 pub(crate) fn events(options: &cli::Events) -> Result<Exit, Fatal> {
     let plan = events::plan(options)?;
-    let no_color = std::env::var_os(env::NO_COLOR);
     let is_terminal = io::stdout().is_terminal();
-    let form = Form::new(options, is_terminal, no_color.as_deref());
+    let form = Form::new(options, is_terminal, &Look::new());
     prepare()?;
     let settings = log::LogSettings { level: Level::Warning, ..Default::default() };
     // Where events are shown on the same terminal, they would tear a bar.

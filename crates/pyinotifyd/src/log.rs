@@ -39,12 +39,15 @@ use pyinotifyd_core::{
 };
 use pyinotifyd_sys::terminal;
 
-pub(crate) use self::settings::{
-    Facility, Format, Governed, LogSettings, Syslog, SyslogAddress, level_of_number, number,
-};
 use self::{
     bar::Work,
     queue::{Columns, Lane, Queue, Show},
+};
+pub(crate) use self::{
+    bar::can_draw,
+    settings::{
+        Facility, Format, Governed, LogSettings, Syslog, SyslogAddress, level_of_number, number,
+    },
 };
 use crate::env;
 
@@ -111,7 +114,7 @@ pub(crate) fn init(settings: LogSettings, below: Below) -> io::Result<Guard> {
     let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|it| is_journal(&stderr, &it));
     let can_draw = below == Below::Progress
         && stderr.is_terminal()
-        && bar::can_draw(std::env::var_os(env::TERM).as_deref());
+        && can_draw(std::env::var_os(env::TERM).as_deref());
     let terminal = if can_draw { Some(stderr.try_clone()?) } else { None };
     let logger = Logger::new(settings, stderr, terminal, journal, journald::SOCKET.into())?;
     let logger = LOGGER.get_or_init(|| logger);
