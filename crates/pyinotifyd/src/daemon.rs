@@ -29,7 +29,7 @@ use crate::{
     config::{
         Loaded,
         diagnostic::{Diagnostic, Severity},
-        settings::Loopback,
+        settings::{ControlSocket, Loopback},
     },
     env,
     errors::{Exit, Fatal, shown_path, words},
@@ -55,6 +55,13 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     tell(&loaded.warnings);
     let at_start = AtStart::new(options, &loaded)?;
     let AtStart { state_dir, control_socket } = at_start.clone();
+    let is_usual = loaded.settings.control_socket == ControlSocket::Usual && !options.dry_run;
+    if is_usual && control_socket.is_none() {
+        ::log::warn!(
+            "this daemon cannot be asked: its control socket would be in $XDG_RUNTIME_DIR, which is \
+             not set; help: name another place with --socket"
+        );
+    }
     let config = file.path.clone();
     let metrics = metrics(options, &loaded);
     let configuration = Configuration { file, start, options: options.clone(), at_start };
