@@ -699,6 +699,30 @@ mod tests {
     }
 
     #[test]
+    fn a_syslog_that_is_not_there_is_told_each_time_that_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dev-log");
+        let (address, facility) = (SyslogAddress::Unix(path.clone()), Facility::DAEMON);
+        let syslog = Some(Syslog { address, level: Level::Info, facility });
+        let world = World::with(dir, LogSettings { syslog, ..LogSettings::default() }, false);
+        let told = format!(
+            "pyinotifyd/daemon - WARNING - cannot reach syslog at {}: no such file or directory",
+            path.display()
+        );
+        let say = |what: &str| {
+            world.say(Level::Info, "x", what);
+            world.lines()
+        };
+        assert_eq!(say("one"), ["pyinotifyd/x - INFO - one", &told]);
+        assert_eq!(say("two").len(), 3, "it is known");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(say("three").len(), 4, "it is there");
+        drop(syslog);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(say("four")[4..], ["pyinotifyd/x - INFO - four", &told]);
+    }
+
+    #[test]
     fn a_message_is_one_line_of_its_task() {
         let world = World::new(LogSettings::default());
         let task = TaskId(7);
