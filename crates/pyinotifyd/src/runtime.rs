@@ -30,7 +30,7 @@ use pyinotifyd_core::{
     time::Instant,
     tree::{EnterError, Found, Ticket},
 };
-use pyinotifyd_sys::{inotify::decode, time};
+use pyinotifyd_sys::{inotify::decode, process::adopted, time};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
@@ -616,6 +616,14 @@ async fn stored(keeping: &mut Option<Keeping>) -> Reply {
 
 impl Signals {
     fn new() -> io::Result<Self> {
+        if adopted::is_first() {
+            let mut child = signal(SignalKind::child())?;
+            tokio::spawn(async move {
+                while child.recv().await.is_some() {
+                    adopted::sweep();
+                }
+            });
+        }
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
