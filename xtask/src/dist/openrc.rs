@@ -1,4 +1,4 @@
-//! The service that `--install` makes for OpenRC, and its life in a system that runs it.
+//! The service that `--install` makes for `OpenRC`, and its life in a system that runs that.
 
 use super::{
     copy, is_root, make, release,
@@ -9,7 +9,7 @@ use crate::Outcome;
 
 const TRIAL: &str = include_str!("openrc/trial.sh");
 
-/// Tries it with an old and a newer OpenRC: 0.45 and 0.56.
+/// Tries it with an older version and a newer one: 0.45 and 0.56.
 pub(super) fn run() -> Outcome {
     let program = release()?;
     if !is_root() {
