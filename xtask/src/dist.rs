@@ -8,7 +8,9 @@
 mod deb;
 mod elf;
 mod job;
+mod openrc;
 mod stage;
+mod system;
 mod tools;
 mod wheel;
 
@@ -24,8 +26,13 @@ use job::Job;
 /// A package, and what builds and tries it.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 4] =
-    [("static", standalone), ("deb", deb::run), ("wheel", wheel::run), ("install", install)];
+const PARTS: [Part; 5] = [
+    ("static", standalone),
+    ("deb", deb::run),
+    ("wheel", wheel::run),
+    ("install", install),
+    ("openrc", openrc::run),
+];
 
 /// Builds and tries the named packages, or all.
 pub(crate) fn run(args: &[&str]) -> Outcome {

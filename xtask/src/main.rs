@@ -26,7 +26,7 @@ cargo xtask TASK
   tidy                   the repository's own rules
   reference [--check]    write the generated pages of docs/reference, or see if they are up to date
   schema                 write docs/reference/config.schema.json
-  dist [--check | static|deb|wheel|install...]
+  dist [--check | static|deb|wheel|install|openrc...]
                          build the packages into target/dist, and try each in a clean root, or see
                          if all that they are made of is there
   screenshots            write docs/images, with tmux

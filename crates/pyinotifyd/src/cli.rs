@@ -150,7 +150,7 @@ pub(crate) struct Watch {
     pub paths: Vec<PathBuf>,
     /// Run the command for these events
     #[arg(
-        long, value_name = "EVENT", value_delimiter = ',', value_parser = values::event_type,
+        long, value_name = "EVENT", value_delimiter = ',', value_parser = values::EventName, hide_possible_values = true,
         default_values_t = [EventType::CloseWrite, EventType::MovedTo],
     )]
     pub on: Vec<EventType>,
@@ -158,7 +158,7 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0", allow_negative_numbers = true)]
     pub delay: Duration,
     /// Give up a task that waits when one of these events comes
-    #[arg(long, value_name = "EVENT", value_delimiter = ',', value_parser = values::event_type)]
+    #[arg(long, value_name = "EVENT", value_delimiter = ',', value_parser = values::EventName, hide_possible_values = true)]
     pub cancel_on: Vec<EventType>,
     /// Leave out paths that begin with a match of this regex, and what is below them
     #[arg(long, value_name = "REGEX")]
@@ -200,7 +200,7 @@ pub(crate) struct Events {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Show these events only [default: all]
-    #[arg(long, value_name = "EVENT", value_delimiter = ',', value_parser = values::event_type)]
+    #[arg(long, value_name = "EVENT", value_delimiter = ',', value_parser = values::EventName, hide_possible_values = true)]
     pub on: Vec<EventType>,
     /// An object a line
     #[arg(long)]
@@ -223,7 +223,7 @@ pub(crate) struct Explain {
     /// The path that the event is about; nothing need be there
     pub path: PathBuf,
     /// What happens to it
-    #[arg(long, value_name = "EVENT", value_parser = values::event_type)]
+    #[arg(long, value_name = "EVENT", value_parser = values::EventName, hide_possible_values = true)]
     pub on: EventType,
     /// The configuration [default: /etc/pyinotifyd/config.py, else config.toml there]
     #[arg(short, long, value_name = "FILE")]

@@ -24,11 +24,12 @@ use crate::{
         check::{self, Read},
         config_file::{self, ConfigFile},
         events::{self, Ended, Form, Printer},
+        terminal::Look,
     },
     config::{
         Loaded,
         diagnostic::{Diagnostic, Severity},
-        settings::Loopback,
+        settings::{ControlSocket, Loopback},
     },
     env,
     errors::{Exit, Fatal, shown_path, words},
@@ -54,6 +55,13 @@ pub(crate) fn run(options: &cli::Run) -> Result<Exit, Fatal> {
     tell(&loaded.warnings);
     let at_start = AtStart::new(options, &loaded)?;
     let AtStart { state_dir, control_socket } = at_start.clone();
+    let is_usual = loaded.settings.control_socket == ControlSocket::Usual && !options.dry_run;
+    if is_usual && control_socket.is_none() {
+        ::log::warn!(
+            "this daemon cannot be asked: its control socket would be in $XDG_RUNTIME_DIR, which is \
+             not set; help: name another place with --socket"
+        );
+    }
     let config = file.path.clone();
     let metrics = metrics(options, &loaded);
     let configuration = Configuration { file, start, options: options.clone(), at_start };
@@ -101,9 +109,8 @@ pub(crate) fn watch(options: &cli::Watch) -> Result<Exit, Fatal> {
 /// `pyinotifyd events`.
 pub(crate) fn events(options: &cli::Events) -> Result<Exit, Fatal> {
     let plan = events::plan(options)?;
-    let no_color = std::env::var_os(env::NO_COLOR);
     let is_terminal = io::stdout().is_terminal();
-    let form = Form::new(options, is_terminal, no_color.as_deref());
+    let form = Form::new(options, is_terminal, &Look::new());
     prepare()?;
     let settings = log::LogSettings { level: Level::Warning, ..Default::default() };
     // Where events are shown on the same terminal, they would tear a bar.

@@ -60,7 +60,7 @@ pub(crate) const NOT_FOR_TASKS: &[&str] = &[
 
 /// Read: set to anything but nothing, it asks for output without colours (<https://no-color.org>).
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
-/// Read: what kind of terminal it is. Nothing is drawn on one that is `dumb`.
+/// Read: what kind of terminal it is. Nothing is drawn on one that is `dumb`, and nothing has colours there.
 pub(crate) const TERM: &str = "TERM";
 /// Read: where the service manager has made a place for state.
 pub(crate) const STATE_DIRECTORY: &str = "STATE_DIRECTORY";

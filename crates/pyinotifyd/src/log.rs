@@ -39,12 +39,15 @@ use pyinotifyd_core::{
 };
 use pyinotifyd_sys::terminal;
 
-pub(crate) use self::settings::{
-    Facility, Format, Governed, LogSettings, Syslog, SyslogAddress, level_of_number, number,
-};
 use self::{
     bar::Work,
     queue::{Columns, Lane, Queue, Show},
+};
+pub(crate) use self::{
+    bar::can_draw,
+    settings::{
+        Facility, Format, Governed, LogSettings, Syslog, SyslogAddress, level_of_number, number,
+    },
 };
 use crate::env;
 
@@ -111,7 +114,7 @@ pub(crate) fn init(settings: LogSettings, below: Below) -> io::Result<Guard> {
     let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|it| is_journal(&stderr, &it));
     let can_draw = below == Below::Progress
         && stderr.is_terminal()
-        && bar::can_draw(std::env::var_os(env::TERM).as_deref());
+        && can_draw(std::env::var_os(env::TERM).as_deref());
     let terminal = if can_draw { Some(stderr.try_clone()?) } else { None };
     let logger = Logger::new(settings, stderr, terminal, journal, journald::SOCKET.into())?;
     let logger = LOGGER.get_or_init(|| logger);
@@ -693,6 +696,30 @@ mod tests {
         );
         syslog.set_nonblocking(true).unwrap();
         assert_eq!(syslog.recv(&mut buf).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_syslog_that_is_not_there_is_told_each_time_that_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dev-log");
+        let (address, facility) = (SyslogAddress::Unix(path.clone()), Facility::DAEMON);
+        let syslog = Some(Syslog { address, level: Level::Info, facility });
+        let world = World::with(dir, LogSettings { syslog, ..LogSettings::default() }, false);
+        let told = format!(
+            "pyinotifyd/daemon - WARNING - cannot reach syslog at {}: no such file or directory",
+            path.display()
+        );
+        let say = |what: &str| {
+            world.say(Level::Info, "x", what);
+            world.lines()
+        };
+        assert_eq!(say("one"), ["pyinotifyd/x - INFO - one", &told]);
+        assert_eq!(say("two").len(), 3, "it is known");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(say("three").len(), 4, "it is there");
+        drop(syslog);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(say("four")[4..], ["pyinotifyd/x - INFO - four", &told]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use pyinotifyd_core::{
     time::Instant,
     tree::{EnterError, Found, Ticket},
 };
-use pyinotifyd_sys::{inotify::decode, memory, time};
+use pyinotifyd_sys::{inotify::decode, memory, process::adopted, time};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
@@ -632,6 +632,14 @@ async fn stored(keeping: &mut Option<Keeping>) -> Reply {
 
 impl Signals {
     fn new() -> io::Result<Self> {
+        if adopted::is_first() {
+            let mut child = signal(SignalKind::child())?;
+            tokio::spawn(async move {
+                while child.recv().await.is_some() {
+                    adopted::sweep();
+                }
+            });
+        }
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -446,8 +446,8 @@ IN_DELETE = { cancel = "see" }
         let of = |line: &&str| {
             repeats.iter().take(3).any(|(_, all)| all.iter().any(|it| line.contains(it)))
         };
-        let lines = log.lines().filter(|it| it.contains(" - ready, ") || of(it));
-        lines.collect::<Vec<_>>().join("\n")
+        let told = log.lines().filter(|it| it.contains(" - ready, ") || of(it));
+        told.collect::<Vec<_>>().join("\n")
     };
     assert!(repeats.len() as u64 <= bound, "seen again: {repeats:?}\n{}", story());
 }

@@ -108,11 +108,11 @@ impl World {
         self.start_by("", args)
     }
 
-    /// The same with variables in its environment.
-    fn start_by(&self, variables: &str, args: &str) -> Daemon {
+    /// The same, started by a program that becomes it.
+    fn start_by(&self, by: &str, args: &str) -> Daemon {
         let start = starts::one();
         let mut child = self
-            .shell(&format!("{variables} exec pyinotifyd {args}"))
+            .shell(&format!("exec {by} pyinotifyd {args}"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -517,6 +517,26 @@ fn a_limit_of_the_kernel_is_named_with_the_way_to_raise_it() {
 }
 
 #[test]
+fn a_daemon_without_a_place_for_its_socket_says_that_it_cannot_be_asked() {
+    let world = World::new();
+    // Nobody, and without a home of its own.
+    let nobody = "env -u RUNTIME_DIRECTORY unshare --user";
+    if !world.said(&[&format!("{nobody} true")]).ends_with("[0]\n\n") {
+        eprintln!("skipped: a daemon of an ordinary user, because nobody may become one here");
+        return;
+    }
+    let daemon = world.start_by(nobody, "run -c good.toml");
+    let mut said: Vec<_> = daemon.said.iter().map(|it| timeless(&world.shown(it))).collect();
+    daemon.stop();
+    // What it is told to do without is not missed.
+    world.write("none.toml", &format!("control_socket = \"\"\n{GOOD}"));
+    let daemon = world.start_by(nobody, "run -c none.toml");
+    said.extend(daemon.said.iter().map(|it| timeless(&world.shown(it))));
+    daemon.stop();
+    insta::assert_snapshot!("no_place_for_the_socket", said.join("\n"));
+}
+
+#[test]
 fn a_state_directory_of_somebody_else_is_refused() {
     let world = World::new();
     fs::create_dir(world.path("state")).unwrap();
@@ -535,7 +555,7 @@ fn a_service_manager_that_cannot_be_told_is_a_warning() {
     let world = World::new();
     let mut lines = Vec::new();
     for socket in ["nonsense", "./none"] {
-        let mut daemon = world.start_by(&format!("NOTIFY_SOCKET={socket}"), "run -c good.toml");
+        let mut daemon = world.start_by(&format!("env NOTIFY_SOCKET={socket}"), "run -c good.toml");
         lines.append(&mut daemon.said);
         lines.extend(daemon.stop());
     }

@@ -78,6 +78,11 @@ struct Top {
 
 impl Top {
     fn start(dir: &Path, no_color: &str) -> Self {
+        Self::start_on("xterm-256color", dir, no_color)
+    }
+
+    /// The same on a terminal of another kind.
+    fn start_on(kind: &str, dir: &Path, no_color: &str) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
@@ -89,7 +94,7 @@ impl Top {
         let before = tcgetattr(&terminal).unwrap();
         let child = pyinotifyd()
             .args(["top", "--socket", "socket", "--interval", "0.1"])
-            .env("TERM", "xterm-256color")
+            .env("TERM", kind)
             .env("NO_COLOR", no_color)
             .current_dir(dir)
             .stdin(terminal.try_clone().unwrap())
@@ -208,11 +213,16 @@ fn without_a_terminal_or_a_daemon_it_says_so() {
     assert!(said.starts_with("error: top needs a terminal"), "{said}");
     assert!(said.contains("\nhint: `pyinotifyd status`"), "{said}");
     let world = world();
-    let mut top = Top::start(world.path(), "");
-    let status = top.child.wait().unwrap();
-    let mut said = String::new();
-    top.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(status.code(), Some(69), "{said}");
-    assert!(said.starts_with("error: cannot ask the daemon at socket"), "{said}");
-    assert!(top.screen.try_recv().is_err(), "it has drawn");
+    for (kind, exit, error) in [
+        ("xterm-256color", 69, "error: cannot ask the daemon at socket"),
+        ("dumb", 1, "error: top cannot draw on this terminal"),
+    ] {
+        let mut top = Top::start_on(kind, world.path(), "");
+        let status = top.child.wait().unwrap();
+        let mut said = String::new();
+        top.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(status.code(), Some(exit), "{said}");
+        assert!(said.starts_with(error), "{said}");
+        assert!(top.screen.try_recv().is_err(), "it has drawn");
+    }
 }

@@ -16,10 +16,11 @@
 //!
 //! * `SIGCHLD` is not ignored, or the kernel reaps children by itself and their status is lost.
 //!   [`reset_signals`] sees to it.
-//! * Nobody calls `wait(2)` for any child.
+//! * Nobody calls `wait(2)` for any child, but for those that [`adopted`] knows not to be ours.
 //! * Descriptors are opened with `O_CLOEXEC`. Those that the daemon was started with are dealt
 //!   with by [`seal_descriptors`].
 
+pub mod adopted;
 pub mod identity;
 pub mod limits;
 pub mod strays;
@@ -110,7 +111,7 @@ pub struct Child {
 pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, SpawnError> {
     // So that pidfd_open does not fail for want of a descriptor when the program runs already.
     let reserve = spawn.stdio[0].try_clone_to_owned().map_err(SpawnError::Spawn)?;
-    let pid = posix_spawn(spawn).map_err(SpawnError::Spawn)?;
+    let pid = adopted::start(|| posix_spawn(spawn)).map_err(SpawnError::Spawn)?;
     drop(reserve);
     match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Child { pid, pidfd, reaped: false }),
@@ -118,6 +119,7 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<Child, SpawnError> {
             // Neither can fail: the child is ours and unreaped.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
             let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+            adopted::forget(pid);
             Err(SpawnError::Watch(error.into()))
         }
     }
@@ -171,7 +173,9 @@ impl Child {
     /// From here on the group cannot be signalled any more.
     pub fn reap(&mut self) -> io::Result<Option<Ended>> {
         let ended = self.status(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
-        self.reaped |= ended.is_some();
+        if ended.is_some() {
+            self.forget();
+        }
         Ok(ended)
     }
 
@@ -179,7 +183,7 @@ impl Child {
     pub fn wait(&mut self) -> io::Result<()> {
         if !self.reaped {
             self.status(WaitIdOptions::EXITED)?;
-            self.reaped = true;
+            self.forget();
         }
         Ok(())
     }
@@ -203,6 +207,11 @@ impl Child {
         }
     }
 
+    fn forget(&mut self) {
+        self.reaped = true;
+        adopted::forget(self.pid);
+    }
+
     fn status(&self, options: WaitIdOptions) -> io::Result<Option<Ended>> {
         let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?;
         Ok(status.map(|status| match (status.exit_status(), status.terminating_signal()) {
@@ -218,6 +227,9 @@ impl Drop for Child {
         if !self.reaped && self.kill_group().is_ok() {
             // What cannot be reaped at once becomes init's with the daemon's own end.
             let _ = self.reap();
+        }
+        if !self.reaped {
+            adopted::forget(self.pid);
         }
     }
 }

@@ -6,7 +6,6 @@
 //! process, and `trial.sh` does there what he would do.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -14,14 +13,14 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    copy, is_root, make, place, release,
+    copy, is_root, place, release,
     stage::{self, Systemd},
+    system::{self, Init, System},
     tools, version, write,
 };
 use crate::{Outcome, cargo, output, root, run as run_command};
 
 const TRIAL: &str = include_str!("deb/trial.sh");
-const BOOT: &str = include_str!("deb/boot.sh");
 
 /// A package, and the Debian that it is tried in.
 struct Flavour {
@@ -113,30 +112,9 @@ pub(super) fn check_assets() -> Outcome {
     Ok(())
 }
 
-/// A Debian with systemd and little else, made once and kept.
-fn pristine(suite: &str) -> Result<PathBuf, String> {
-    let root = place().join("roots").join(suite);
-    if !root.exists() {
-        tools::need("debootstrap", "apt-get install debootstrap")?;
-        let half = root.with_extension("new");
-        let _ = fs::remove_dir_all(&half);
-        make(&half)?;
-        let mut command = Command::new("debootstrap");
-        command.args(["--variant=minbase", "--include=systemd", suite]).arg(&half);
-        run_command(&mut command)?;
-        fs::rename(&half, &root).map_err(|error| format!("cannot keep {suite}: {error}"))?;
-    }
-    Ok(root)
-}
-
 /// Boots a copy of a system, in which an administrator tries the package.
 fn try_in(flavour: &Flavour, package: &Path) -> Outcome {
-    let suite = flavour.suite;
-    let root = place().join("trial").join(suite);
-    let _ = fs::remove_dir_all(&root);
-    make(&place().join("trial"))?;
-    let mut command = Command::new("cp");
-    run_command(command.args(["-a", "--reflink=auto"]).arg(pristine(suite)?).arg(&root))?;
+    let root = System { suite: flavour.suite, init: Init::Systemd }.copy()?;
     copy(package, &root.join("pyinotifyd.deb"))?;
     write(&root.join("trial.sh"), TRIAL)?;
     write(
@@ -149,17 +127,14 @@ fn try_in(flavour: &Flavour, package: &Path) -> Outcome {
             flavour.kind
         ),
     )?;
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=10", "400", "unshare", "--mount", "--pid", "--fork", "--cgroup"]);
-    command.args(["--uts", "--ipc", "--kill-child", "--propagation", "private"]);
-    command.args(["sh", "-ec", BOOT]).arg(&root);
-    // How systemd itself ends says nothing of the trial.
-    let booted = run_command(&mut command);
-    let log = fs::read_to_string(root.join("trial.log")).unwrap_or_default();
-    print!("{log}");
-    if !log.ends_with("the trial is over, and all was well\n") {
-        let why = booted.err().map(|it| format!(" ({it})")).unwrap_or_default();
-        return Err(format!("the trial failed{why}; what is left of it is in {}", root.display()));
-    }
-    fs::remove_dir_all(&root).map_err(|error| format!("cannot remove {}: {error}", root.display()))
+    system::boot(
+        &root,
+        &[
+            "/lib/systemd/systemd",
+            "--system",
+            "--unit=trial.service",
+            "--log-target=null",
+            "--show-status=no",
+        ],
+    )
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{
     Check, CheckFormat, CheckManner,
     config_file::{self, ConfigFile, Language},
-    terminal,
+    terminal::{self, Look},
 };
 use crate::{
     config::{
@@ -50,8 +50,7 @@ pub(crate) fn run(check: &Check) -> Result<Exit, Fatal> {
         CheckManner::Check => io::stdout().is_terminal(),
         CheckManner::Configtest => io::stderr().is_terminal(),
     };
-    let no_color = std::env::var_os(env::NO_COLOR);
-    let answer = answer(check, &file, &found, terminal::colours(is_terminal, no_color.as_deref()));
+    let answer = answer(check, &file, &found, Look::new().has_colours(is_terminal));
     // Nobody is left to tell when this fails.
     let _ = io::stderr().write_all(answer.stderr.as_bytes());
     terminal::print(&answer.stdout)?;
@@ -60,8 +59,7 @@ pub(crate) fn run(check: &Check) -> Result<Exit, Fatal> {
 
 /// Shows why the daemon does not start with a configuration.
 pub(crate) fn refuse(diagnostics: &[Diagnostic], file: &ConfigFile) -> Exit {
-    let no_color = std::env::var_os(env::NO_COLOR);
-    let colour = terminal::colours(io::stderr().is_terminal(), no_color.as_deref());
+    let colour = Look::new().has_colours(io::stderr().is_terminal());
     let text = render_all(diagnostics, &shown_path(&file.path).to_string(), colour);
     // Nobody is left to tell when this fails.
     let _ = writeln!(io::stderr(), "{text}");

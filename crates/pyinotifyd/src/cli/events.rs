@@ -16,7 +16,10 @@ use pyinotifyd_core::{
     plan::{EventMap, Plan},
 };
 
-use super::{Events, adhoc, terminal};
+use super::{
+    Events, adhoc,
+    terminal::{self, Look},
+};
 use crate::{
     errors::{Exit, Fatal},
     json,
@@ -58,16 +61,8 @@ pub(crate) enum Form {
 
 impl Form {
     /// As asked for, with colours where they can be seen and are wanted.
-    pub(crate) fn new(
-        events: &Events,
-        is_terminal: bool,
-        no_color: Option<&std::ffi::OsStr>,
-    ) -> Self {
-        if events.json {
-            Self::Json
-        } else {
-            Self::Text { colour: terminal::colours(is_terminal, no_color) }
-        }
+    pub(crate) fn new(events: &Events, is_terminal: bool, look: &Look) -> Self {
+        if events.json { Self::Json } else { Self::Text { colour: look.has_colours(is_terminal) } }
     }
 }
 
@@ -440,8 +435,9 @@ mod tests {
 
     #[test]
     fn json_has_no_colours() {
-        assert_eq!(Form::new(&written(&["/w", "--json"]), true, None), Form::Json);
-        assert_eq!(Form::new(&written(&["/w"]), true, None), Form::Text { colour: true });
+        let look = Look::of("xterm", None);
+        assert_eq!(Form::new(&written(&["/w", "--json"]), true, &look), Form::Json);
+        assert_eq!(Form::new(&written(&["/w"]), true, &look), Form::Text { colour: true });
     }
 
     #[test]

@@ -11,11 +11,13 @@ use std::{
 
 use pyinotifyd_core::{explain::explain, path::normalize};
 
-use super::{Explain, ask, check, config_file, terminal};
+use super::{
+    Explain, ask, check, config_file,
+    terminal::{self, Look},
+};
 use crate::{
     config::diagnostic::render_all,
     control::words::{Request, Shown},
-    env,
     errors::{Exit, Fatal, shown_path, words},
     explained,
     host::start::Options,
@@ -40,8 +42,7 @@ pub(crate) fn run(command: &Explain) -> Result<Exit, Fatal> {
     let loaded = match check::read(&file, &options) {
         Ok(read) => read.into_loaded(),
         Err(mistakes) => {
-            let no_color = std::env::var_os(env::NO_COLOR);
-            let colour = terminal::colours(io::stderr().is_terminal(), no_color.as_deref());
+            let colour = Look::new().has_colours(io::stderr().is_terminal());
             let said = render_all(&mistakes, &shown_path(&file.path).to_string(), colour);
             // Nobody is left to tell when this fails.
             let _ = writeln!(io::stderr(), "{said}");

@@ -210,7 +210,8 @@ mod tests {
         let complete = |words: &str, count: usize| {
             let ask_bash = format!(
                 "source {}; COMP_WORDS=({words}); COMP_CWORD={count}; \
-                 _pyinotifyd pyinotifyd \"${{COMP_WORDS[COMP_CWORD]}}\" x; echo \"${{COMPREPLY[*]}}\"",
+                 _pyinotifyd pyinotifyd \"${{COMP_WORDS[COMP_CWORD]}}\" \
+                 \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[*]}}\"",
                 file.display()
             );
             ask("bash", &["--norc", "-c", &ask_bash])
@@ -219,6 +220,8 @@ mod tests {
         assert_eq!(commands, "watch\n");
         assert_eq!(complete("pyinotifyd --conf", 1).unwrap(), "--config --configtest\n");
         assert_eq!(complete("pyinotifyd completions ''", 2).unwrap(), "-h --help bash zsh fish\n");
+        let event = complete("pyinotifyd explain /srv/in/a --on IN_CLOSE_W", 4).unwrap();
+        assert_eq!(event, "IN_CLOSE_WRITE\n");
         assert_eq!(complete("pyinotifyd _", 1).unwrap(), "\n", "what is hidden stays so");
     }
 
@@ -230,12 +233,17 @@ mod tests {
     }
 
     #[test]
-    fn fish_completes_commands() {
+    fn fish_completes_commands_and_values() {
         let (_dir, file) = script(Shell::Fish);
-        let ask_fish = format!("source {}; complete -C 'pyinotifyd '", file.display());
-        let Some(commands) = ask("fish", &["--no-config", "-c", &ask_fish]) else { return };
+        let complete = |line: &str| {
+            let ask_fish = format!("source {}; complete -C '{line}'", file.display());
+            ask("fish", &["--no-config", "-c", &ask_fish])
+        };
+        let Some(commands) = complete("pyinotifyd ") else { return };
         assert!(commands.lines().any(|it| it.starts_with("watch\t")), "{commands}");
         assert!(!commands.contains("__exec"), "{commands}");
+        let event = complete("pyinotifyd watch /srv/in --on IN_CLOSE_W").unwrap();
+        assert_eq!(event.trim(), "IN_CLOSE_WRITE");
     }
 
     #[test]

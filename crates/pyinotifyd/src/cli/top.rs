@@ -30,13 +30,12 @@ use self::{
     model::{Effect, Message, Model, Question},
     view::Theme,
 };
-use super::{ask, terminal, values};
+use super::{ask, terminal::Look, values};
 use crate::{
     control::{
         client::{Client, PATIENCE},
         words::{Reply, Request},
     },
-    env,
     errors::{Exit, Fatal, words},
 };
 
@@ -67,14 +66,19 @@ pub(crate) struct Top {
 /// There is no terminal, or no daemon that could be asked (exit status 69). One that goes away later
 /// is waited for.
 pub(crate) fn run(top: &Top) -> Result<Exit, Fatal> {
+    let otherwise = |error: &str| {
+        Fatal::text(error).hint("`pyinotifyd status` tells it once, and with --json for programs")
+    };
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        return Err(Fatal::text("top needs a terminal for its keys and for what it shows")
-            .hint("`pyinotifyd status` tells it once, and with --json for programs"));
+        return Err(otherwise("top needs a terminal for its keys and for what it shows"));
+    }
+    let look = Look::new();
+    if !look.can_draw() {
+        return Err(otherwise("top cannot draw on this terminal: $TERM is not set, or `dumb`"));
     }
     let socket = ask::place(top.socket.as_deref());
     let client = Client::connect(&socket)?;
-    let theme =
-        Theme { colours: terminal::colours(true, std::env::var_os(env::NO_COLOR).as_deref()) };
+    let theme = Theme { colours: look.has_colours(true) };
     let (sender, receiver) = channel();
     let (asker, questions) = channel();
     // Signals first: from here on, none leaves the terminal as it is.

@@ -1,12 +1,37 @@
 //! What the words of the command line stand for.
 
-use std::time::Duration;
+use std::{ffi::OsStr, time::Duration};
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{
+    Arg, Command,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use pyinotifyd_core::{event::EventType, plan::Busy};
 
+/// What takes the name of an event type. Shells complete it as it is listed.
+#[derive(Clone, Copy)]
+pub(super) struct EventName;
+
+impl TypedValueParser for EventName {
+    type Value = EventType;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<EventType, clap::Error> {
+        let parser: fn(&str) -> Result<EventType, String> = event_type;
+        parser.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(EventType::ALL.into_iter().map(|it| PossibleValue::new(it.name()))))
+    }
+}
+
 /// An event type by its name, in any case, with or without `IN_`.
-pub(super) fn event_type(text: &str) -> Result<EventType, String> {
+fn event_type(text: &str) -> Result<EventType, String> {
     let bare = bare(text);
     let all = EventType::ALL.into_iter();
     all.clone().find(|it| self::bare(it.name()) == bare).ok_or_else(|| {

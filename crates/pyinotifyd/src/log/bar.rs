@@ -44,7 +44,7 @@ pub(crate) enum What {
 }
 
 /// Whether a terminal of this kind, `$TERM`, can be drawn on.
-pub(super) fn can_draw(term: Option<&OsStr>) -> bool {
+pub(crate) fn can_draw(term: Option<&OsStr>) -> bool {
     term.is_some_and(|it| !it.is_empty() && it != "dumb")
 }
 

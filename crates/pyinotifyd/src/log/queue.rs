@@ -30,6 +30,7 @@ use super::{
     journald, now, stderr,
     syslog::{self, Way},
 };
+use crate::errors::words;
 
 /// How long the thread waits for standard error when that is a pipe in non-blocking mode, which is
 /// full, each time, and how often.
@@ -153,6 +154,7 @@ impl Queue {
             torn: false,
             lost: 0,
             unsent: 0,
+            unreached: false,
         };
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("log".into()).spawn(move || theirs.run(writer))?;
@@ -295,6 +297,8 @@ struct Writer {
     lost: u64,
     /// Lines that syslog did not take since it was last said.
     unsent: u64,
+    /// Whether it was said that syslog cannot be reached.
+    unreached: bool,
 }
 
 impl Writer {
@@ -302,7 +306,10 @@ impl Writer {
     fn route(&mut self, syslog: Option<&Syslog>) {
         self.syslog = syslog.map(|syslog| match self.syslog.take() {
             Some((way, _)) if *way.address() == syslog.address => (way, syslog.facility),
-            Some(_) | None => (Way::new(syslog.address.clone()), syslog.facility),
+            Some(_) | None => {
+                self.unreached = false;
+                (Way::new(syslog.address.clone()), syslog.facility)
+            }
         });
     }
 
@@ -414,9 +421,21 @@ impl Writer {
 
     fn send_syslog(&mut self, line: &[u8]) {
         let Some((way, facility)) = &mut self.syslog else { return };
-        if way.send(line).is_err() {
+        if let Err(error) = way.send(line) {
             self.unsent += 1;
-        } else if self.unsent > 0 {
+            // One that is only slow takes the next line.
+            if !self.unreached && error.kind() != io::ErrorKind::WouldBlock {
+                self.unreached = true;
+                let address = way.address();
+                let message = format!("cannot reach syslog at {address}: {}", words(&error));
+                let mut line = Vec::new();
+                stderr::write(&mut line, &record(&message));
+                self.send_stderr(&line);
+            }
+            return;
+        }
+        self.unreached = false;
+        if self.unsent > 0 {
             let lines = Count(self.unsent, "line", "lines");
             let message = format!("{lines} of the log did not reach syslog");
             let mut line = Vec::new();

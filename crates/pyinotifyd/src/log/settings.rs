@@ -1,8 +1,8 @@
 //! What the log shows, and where: as a configuration has it, or Python's `logging`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, os::unix::ffi::OsStrExt, path::PathBuf};
 
-use pyinotifyd_core::plan::Level;
+use pyinotifyd_core::{path::shown, plan::Level};
 
 /// What the log shows, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +116,15 @@ pub(crate) enum SyslogAddress {
     /// Anywhere, by UDP: `host:port`, with brackets around an IPv6 address. A name is looked up
     /// when there is something to send, by the thread that sends it.
     Udp(Box<str>),
+}
+
+impl fmt::Display for SyslogAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", shown(path.as_os_str().as_bytes())),
+            Self::Udp(address) => write!(f, "{}", shown(address.as_bytes())),
+        }
+    }
 }
 
 /// A facility of syslog(3) by its number, 0 to 23.

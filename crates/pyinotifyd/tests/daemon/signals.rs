@@ -4,9 +4,10 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, pidfd_open},
 };
-use std::{fs, os::unix::process::ExitStatusExt};
+use std::{fs, os::unix::process::ExitStatusExt, process::Command};
 
 use super::support::{Daemon, World};
+use crate::{program::Program, starts};
 
 fn config(run: &str, more: &str) -> String {
     format!(
@@ -95,4 +96,45 @@ fn what_takes_longer_than_the_stop_may_is_killed_with_its_children() {
     let deadline = Timespec { tv_sec: 60, tv_nsec: 0 };
     let has_ended = poll(&mut [PollFd::new(&child, PollFlags::IN)], Some(&deadline));
     assert_eq!(has_ended, Ok(1), "{daemon}");
+}
+
+#[test]
+fn as_the_first_process_of_a_container_it_reaps_what_tasks_leave() {
+    let world = World::new();
+    let container = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child"]);
+        command.arg("--mount-proc");
+        command
+    };
+    let start = starts::one();
+    if !container().arg("true").output().is_ok_and(|it| it.status.success()) {
+        eprintln!("skipped: the first process of a container, because none can be made here");
+        return;
+    }
+    drop(start);
+    // What it leaves has ended before, or ends later than itself; only the latter is inherited.
+    world.script("leave", "for _ in 1 2 3 4 5 6 7 8; do setsid sleep 0 & done");
+    world.script(
+        "look",
+        "until [ \"$(grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l)\" -eq 0 ]; do \
+         sleep 0.01; done",
+    );
+    let schedulers = ["leave", "look"].map(|it| {
+        format!("[scheduler.{it}]\nexec = [\"@/{it}\"]\ninclude_filter = {{ glob = \"*.{it}\" }}\n")
+    });
+    world.configure(&format!(
+        "{}[[watch]]\npath = \"@/w\"\nevent_map = {{ IN_CLOSE_WRITE = [\"leave\", \"look\"] }}\n",
+        schedulers.concat()
+    ));
+    let mut command = container();
+    command.arg(env!("CARGO_BIN_EXE_pyinotifyd")).arg("run").arg("-c");
+    command.arg(world.path("config.toml")).env("RUNTIME_DIRECTORY", world.path("run"));
+    let mut program = Program::start(command, " - ready, ");
+    for name in ["w/1.leave", "w/2.leave"] {
+        world.write(name);
+        program.wait(": done for ");
+    }
+    world.write("w/3.look");
+    program.wait(&format!(": done for {} ", world.path("w/3.look").display()));
 }

@@ -189,7 +189,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{cli, env};
+    use crate::{cli, env, errors::Exit};
 
     const PROGRAM: &str = "/usr/bin/pyinotifyd";
 
@@ -260,12 +260,26 @@ mod tests {
         let script = with_program(SCRIPT, PROGRAM);
         assert!(script.contains(&format!("\ncommand=\"{PROGRAM}\"\n")));
         assert!(script.contains(&format!("\nexport {}=", env::STATE_DIRECTORY)));
-        for function in ["checkconfig", "reload", "start_pre", "depend"] {
+        for function in
+            ["checkconfig", "reload", "start_pre", "start_post", "stop_pre", "stop", "depend"]
+        {
             assert!(script.contains(&format!("\n{function}() {{\n")), "{function}");
         }
+        // Not every system has all that it comes after, and what is needed and not there keeps the
+        // service from starting.
+        assert!(!script.contains("\tneed "));
         let check = ["pyinotifyd", "--config", "x.toml", "--configtest"].map(Into::into);
-        assert!(script.contains("${command_args} --configtest\n"));
+        assert!(script.contains("\"${command_args}\" --configtest\n"));
         assert!(matches!(cli::parse(check), Ok(cli::Command::Check(_))));
+        // What it asks the daemon, and the status by which it knows that nobody answers.
+        assert!(script.contains("\task sync --timeout 30s >"));
+        assert!(script.contains("$(ask reload 2>&1)"));
+        for question in ["sync --timeout 30s", "reload"] {
+            let line = format!("pyinotifyd {question} --socket /run/pyinotifyd/control.sock");
+            let words = line.split(' ').map(Into::into);
+            assert!(matches!(cli::parse(words), Ok(cli::Command::Ask(_))), "{line}");
+        }
+        assert!(script.contains(&format!(" -eq {} ]", Exit::Unavailable as i32)));
     }
 
     #[test]
@@ -275,6 +289,15 @@ mod tests {
         fs::write(&file, with_program(SCRIPT, PROGRAM)).unwrap();
         let Some(output) = output(Command::new("sh").arg("-n").arg(&file)) else { return };
         assert!(output.status.success(), "{output:?}");
+    }
+
+    #[test]
+    fn shellcheck_has_nothing_to_say_about_the_script() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pyinotifyd");
+        fs::write(&file, with_program(SCRIPT, PROGRAM)).unwrap();
+        let Some(output) = output(Command::new("shellcheck").arg(&file)) else { return };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     #[test]
