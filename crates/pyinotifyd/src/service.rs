@@ -118,6 +118,7 @@ impl Service {
             | Say::Reading { .. }
             | Say::Resynced { .. }
             | Say::CaughtUp { .. }
+            | Say::StoreTight { .. }
             | Say::StoreFull { .. }
             | Say::StoreWorks
             | Say::StoreFailed { .. }

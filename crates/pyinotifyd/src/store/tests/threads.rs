@@ -3,7 +3,10 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::store::{Opened, Store, Writer};
+use crate::{
+    log::heard,
+    store::{Opened, Store, Writer},
+};
 
 fn start(dir: &Path) -> (Writer, mpsc::Receiver<Reply>) {
     let Opened { store, .. } = Store::open(dir).unwrap();
@@ -62,7 +65,7 @@ fn the_end_does_not_wait_for_ever() {
     writer.say(Say::Sync(1));
     hangs.recv().unwrap();
     writer.say(Say::Task(task(1, b"/a")));
-    drop(writer);
+    insta::assert_snapshot!("late", heard(|| drop(writer)).join("\n"));
     drop(release);
 }
 
