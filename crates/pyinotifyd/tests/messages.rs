@@ -20,6 +20,8 @@ use std::{
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
+#[path = "messages/control.rs"]
+mod control;
 #[path = "support/starts.rs"]
 mod starts;
 
