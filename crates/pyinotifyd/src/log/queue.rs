@@ -353,14 +353,8 @@ impl Writer {
     fn tell(&mut self, dropped: u64) {
         let lost = mem::take(&mut self.lost) + dropped;
         if lost > 0 {
-            let lines = Count(
-                lost,
-                "line of the log was dropped: it",
-                "lines of the log were dropped: they",
-            );
-            let message = format!("{lines} came too fast");
             let mut line = Vec::new();
-            stderr::write(&mut line, &record(&message));
+            stderr::write(&mut line, &record(&came_too_fast(lost)));
             self.send_stderr(&line);
             if self.lost > 0 {
                 self.lost = lost;
@@ -417,9 +411,8 @@ impl Writer {
         if way.send(line).is_err() {
             self.unsent += 1;
         } else if self.unsent > 0 {
-            let lines = Count(self.unsent, "line", "lines");
-            let message = format!("{lines} of the log did not reach syslog");
             let mut line = Vec::new();
+            let message = not_sent(self.unsent);
             syslog::write(&mut line, &record(&message), *facility, std::process::id());
             if way.send(&line).is_ok() {
                 self.unsent = 0;
@@ -431,6 +424,16 @@ impl Writer {
 /// What a terminal does not take of the bar is not missed.
 fn draw(mut terminal: &File, bytes: &[u8]) {
     let _ = terminal.write_all(bytes);
+}
+
+fn came_too_fast(lost: u64) -> String {
+    let lines =
+        Count(lost, "line of the log was dropped: it", "lines of the log were dropped: they");
+    format!("{lines} came too fast")
+}
+
+fn not_sent(lines: u64) -> String {
+    format!("{} of the log did not reach syslog", Count(lines, "line", "lines"))
 }
 
 /// A warning of the log about itself.
@@ -449,6 +452,12 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     /// What is no terminal.
+    #[test]
+    fn what_is_lost_on_the_way_is_told() {
+        let told = [1, 2].map(|lines| format!("{}\n{}", came_too_fast(lines), not_sent(lines)));
+        insta::assert_snapshot!("lost", told.join("\n"));
+    }
+
     fn none() -> Columns {
         Box::new(|| None)
     }
