@@ -659,10 +659,7 @@ mod tests {
             Say::Resynced { recovered: 17, directories: 1204 },
             Say::WatchesLeft { watches: 1 },
             Say::WatchesLeft { watches: 2 },
-            Say::Unprobed {
-                path: path(),
-                error: "fcntl(F_SETLEASE): operation not permitted".into(),
-            },
+            Say::Unprobed { path: path(), error: "no lease could be had on it".into() },
             Say::PatternFault {
                 path: path(),
                 error: "the pattern `(a*)*b` gave up: too much backtracking".into(),

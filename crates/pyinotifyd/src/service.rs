@@ -201,6 +201,7 @@ fn way(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::heard;
 
     /// A manager, and what it was told.
     struct World {
@@ -264,6 +265,15 @@ mod tests {
                 "STOPPING=1\nSTATUS=stopped",
             ]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_told_in_the_log() {
+        let mut world = World::new();
+        drop(world.socket);
+        let mut said = heard(|| world.service.handle_say(&READY));
+        said.extend(heard(|| assert!(watchdog(Some("soon\n"), None).is_none())));
+        insta::assert_snapshot!("told", said.join("\n"));
     }
 
     #[test]

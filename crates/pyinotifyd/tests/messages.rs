@@ -22,6 +22,12 @@ use tempfile::TempDir;
 
 #[path = "messages/control.rs"]
 mod control;
+#[path = "messages/kept.rs"]
+mod kept;
+#[path = "support/known.rs"]
+mod known;
+#[path = "messages/python.rs"]
+mod python;
 #[path = "support/starts.rs"]
 mod starts;
 
@@ -188,22 +194,6 @@ fn timeless(line: &str) -> String {
     format!("{head} - {text}")
 }
 
-/// Whether there is a python3, which is then in `bin`.
-fn has_python(world: &World) -> bool {
-    let name = "import sys; print(sys.executable, end='')";
-    match Command::new("python3").arg("-c").arg(name).output() {
-        Ok(output) if output.status.success() => {
-            let python = String::from_utf8(output.stdout).unwrap();
-            world.script("bin/python3", &format!("exec '{python}' \"$@\""));
-            true
-        }
-        Ok(_) | Err(_) => {
-            eprintln!("skipped: what is said about a config.py, because there is no python3");
-            false
-        }
-    }
-}
-
 #[test]
 fn what_a_command_cannot_do_is_told_with_the_reason_and_the_way_out() {
     let world = World::new();
@@ -231,6 +221,11 @@ fn what_a_command_cannot_do_is_told_with_the_reason_and_the_way_out() {
             "pyinotifyd watch --help",
             "pyinotifyd explain -c good.toml w/a --on DELETE",
             "pyinotifyd explain -c good.toml w/d/ --on CREATE",
+            "pyinotifyd top",
+            "mkdir gone; cd gone; rmdir ../gone; pyinotifyd watch x -- true",
+            "mkdir gone; cd gone; rmdir ../gone; pyinotifyd explain -c $OLDPWD/good.toml x --on CREATE",
+            "pyinotifyd run -c good.toml --metrics-listen 0.0.0.0:9469",
+            "pyinotifyd run -c good.toml --metrics-listen here",
             "pyinotifyd --list > /dev/full",
             "pyinotifyd schema > /dev/full",
             "ulimit -n 63; pyinotifyd watch w -- true",
@@ -260,57 +255,6 @@ fn a_store_that_cannot_be_used_is_told_with_the_reason_and_the_way_out() {
     ]);
     daemon.stop();
     insta::assert_snapshot!("store", said.replace(&pid, "PID"));
-}
-
-#[test]
-fn a_python_that_cannot_be_had_is_told_with_the_way_out() {
-    let world = World::new();
-    world.write("config.py", "pyinotifyd = Pyinotifyd()\n");
-    world.script("bin/nothing", "exit 0");
-    insta::assert_snapshot!(
-        "python",
-        world.said(&[
-            "pyinotifyd check --python none config.py",
-            "PYINOTIFYD_PYTHON=/none pyinotifyd check config.py",
-            "PATH=/none ./bin/pyinotifyd check config.py",
-            "pyinotifyd check --python nothing config.py",
-            "pyinotifyd -t --python nothing -c config.py",
-        ])
-    );
-}
-
-#[test]
-fn what_a_config_py_cannot_mean_is_told_at_its_line() {
-    let world = World::new();
-    if !has_python(&world) {
-        return;
-    }
-    let mut page = String::new();
-    let shell = |keys: &str| format!("s = ShellScheduler(cmd='x', {keys})");
-    for text in [
-        shell("slots='4'"),
-        shell("umask=[]"),
-        shell("user=True"),
-        shell("ready=3"),
-        shell("env=3"),
-        shell("env={'A': 1}"),
-        shell("rlimits=3"),
-        shell("retry='x'"),
-        shell("retry={'trys': 3}"),
-        shell("batch={'max_items': 1}"),
-        shell("include_filter=3"),
-        "s = FileManagerScheduler(FileManagerRule('delete', '^/x', '/y'))".into(),
-        "s = FileManagerScheduler(FileManagerRule('move', '^/x(', '/y'))".into(),
-        "w = Watch(path='/w', event_map=EventMap({}))".into(),
-        "w = Watch(path='/w', event_map=EventMap({'IN_WRITE_CLOSE': lambda e: None}))".into(),
-        "w = Watch(path='/w', exclude_filter=[r'(?i)\\u017f'])".into(),
-    ] {
-        let watch = "pyinotifyd = Pyinotifyd([globals().get('w') or Watch('/w', {'IN_OPEN': s})])";
-        world.write("config.py", &format!("{text}\n{watch}\n"));
-        page += &world.said(&["pyinotifyd check config.py"]);
-        page += "----\n\n";
-    }
-    insta::assert_snapshot!("config_py", page);
 }
 
 #[test]
@@ -467,38 +411,6 @@ fn what_is_not_ready_says_what_it_waits_for() {
     drop(open);
     lines.sort();
     insta::assert_snapshot!("ready", lines.join("\n"));
-}
-
-#[test]
-fn a_python_that_ends_is_told_with_what_it_takes_along() {
-    let world = World::new();
-    if !has_python(&world) {
-        return;
-    }
-    world.write(
-        "config.py",
-        "async def ends(event, task_id):\n    import os\n    os._exit(3)\n\n\
-         pyinotifyd = Pyinotifyd([Watch('@/w', EventMap({'IN_CREATE': TaskScheduler(ends)}))])\n",
-    );
-    let mut daemon = world.start("run -c config.py");
-    world.write("w/x", "x");
-    let mut lines = Vec::new();
-    // In which order they come is nobody's to say.
-    for part in [" failed for ", "Python has ended "] {
-        if !lines.iter().any(|it: &String| it.contains(part)) {
-            lines.extend(daemon.wait(part));
-        }
-    }
-    let told = |it: &&String| it.contains(" failed for ") || it.contains("Python has ended ");
-    let shown = |it: &String| {
-        let line = timeless(&world.shown(it));
-        // How long it took is the machine's affair.
-        let (what, time) = line.split_once(" after ").unwrap_or((&line, ""));
-        format!("{what}{}", time.split_once(':').map_or("", |(_, why)| why))
-    };
-    let mut lines: Vec<_> = lines.iter().filter(told).map(shown).collect();
-    lines.sort();
-    insta::assert_snapshot!("python_ends", lines.join("\n"));
 }
 
 #[test]

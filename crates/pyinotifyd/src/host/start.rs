@@ -151,12 +151,12 @@ pub(crate) fn load(
 ) -> Result<(Loaded, Connected), Vec<Diagnostic>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let file = PythonFile::open(&path, environment)?;
-    let mistake = |message: String| vec![file.mistake(message)];
-    let python = options.clues.follow().map_err(|error| {
-        vec![file.mistake(error.to_string()).hint("name one with --python or $PYINOTIFYD_PYTHON")]
-    })?;
+    let no_python = |message: String| {
+        vec![file.mistake(message).hint("name one with --python or $PYINOTIFYD_PYTHON")]
+    };
+    let python = options.clues.follow().map_err(|error| no_python(error.to_string()))?;
     let mut start = Start::spawn(&python).map_err(|error| {
-        mistake(format!("cannot start {}: {}", shown_path(&python), words(&error)))
+        no_python(format!("cannot start {}: {}", shown_path(&python), words(&error)))
     })?;
     let heard =
         start.introduce(path.as_os_str().as_bytes(), options.debug).and_then(|()| start.listen());

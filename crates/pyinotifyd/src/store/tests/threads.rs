@@ -174,3 +174,21 @@ fn a_directory_of_somebody_else_is_refused() {
     let error = Store::open(place.path()).unwrap_err();
     assert!(matches!(error, OpenError::Owner { uid: 12345, .. }), "{error}");
 }
+
+#[test]
+fn a_thread_that_ends_by_a_fault_of_its_own_is_told_of() {
+    let place = place();
+    let Opened { store, .. } = Store::open(place.path()).unwrap();
+    let (sender, replies) = mpsc::channel();
+    let reply = move |reply| {
+        let fails = matches!(reply, Reply::Committed(_));
+        sender.send(reply).unwrap();
+        assert!(!fails, "on purpose");
+    };
+    let writer = store.start_with(AT_ONCE, Box::new(reply)).unwrap();
+    writer.say(Say::Sync(1));
+    assert_eq!(replies.recv().unwrap(), Reply::Committed(1));
+    let error = "the store's thread has ended by a fault of its own".into();
+    assert_eq!(replies.recv().unwrap(), Reply::Trouble(Trouble::Failed { error }));
+    writer.join();
+}
