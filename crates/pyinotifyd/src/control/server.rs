@@ -156,14 +156,13 @@ async fn accept(listener: UnixListener, ask: mpsc::Sender<Asked>) {
             tokio::spawn(refuse(stream, Refused::new(Code::NotAllowed, said)));
             continue;
         }
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => drop(tokio::spawn(serve(stream, ask.clone(), place))),
-            Err(_) => {
-                let said = format!("there are {CONNECTIONS} connections already");
-                let refused = Refused::new(Code::Busy, said)
-                    .hint("end one: a `tail` or `top`, or what hangs");
-                tokio::spawn(refuse(stream, refused));
-            }
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            tokio::spawn(serve(stream, ask.clone(), place));
+        } else {
+            let said = format!("there are {CONNECTIONS} connections already");
+            let refused =
+                Refused::new(Code::Busy, said).hint("end one: a `tail` or `top`, or what hangs");
+            tokio::spawn(refuse(stream, refused));
         }
     }
 }

@@ -59,7 +59,7 @@ fn the_socket_is_where_the_service_manager_or_the_user_has_a_place() {
 /// Those that understand the words and refuse what they ask are in `tests/messages/control.rs`.
 #[test]
 fn what_is_no_request_is_told() {
-    let long = [b' '; LONGEST];
+    let long = vec![b' '; LONGEST];
     let lines: [&[u8]; 14] = [
         b"\n",
         b"status\n",

@@ -2,7 +2,7 @@
 
 use super::{machine, said, scheduler, watch};
 use crate::config::{
-    diagnostic::Severity,
+    diagnostic::{Diagnostic, Severity},
     environment::Environment,
     load, parse_bytes, parse_str,
     permissions::{Ownership, check_permissions},
@@ -508,11 +508,9 @@ fn command_lines_that_nothing_can_be_put_into() {
 
 #[test]
 fn more_than_can_be_numbered_is_one_mistake() {
-    let mut text = String::new();
-    for number in 0..=u16::MAX {
-        text += &format!("[scheduler.s{number}]\nlog = 'x'\n");
-    }
+    let scheduler = |number| format!("[scheduler.s{number}]\nlog = 'x'\n");
+    let text: String = (0..=u16::MAX).map(scheduler).collect();
     let diagnostics = parse_str("config.toml", &text, &machine()).unwrap_err();
-    let told: Vec<_> = diagnostics.iter().map(|it| it.one_line()).collect();
+    let told: Vec<_> = diagnostics.iter().map(Diagnostic::one_line).collect();
     assert_eq!(told, ["config.toml: more than 65535 schedulers or Watches"]);
 }
