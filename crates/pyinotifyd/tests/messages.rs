@@ -113,18 +113,14 @@ impl World {
 
     /// The daemon, ready.
     fn start(&self, args: &str) -> Daemon {
-        self.start_by("", args)
+        self.start_by(&format!("exec pyinotifyd {args}"))
     }
 
-    /// The same with variables in its environment.
-    fn start_by(&self, variables: &str, args: &str) -> Daemon {
+    /// The same, by a line that turns into it.
+    fn start_by(&self, line: &str) -> Daemon {
         let start = starts::one();
-        let mut child = self
-            .shell(&format!("{variables} exec pyinotifyd {args}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.shell(line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (said, lines) = channel();
         thread::spawn(move || {
@@ -431,6 +427,40 @@ fn a_limit_of_the_kernel_is_named_with_the_way_to_raise_it() {
 }
 
 #[test]
+fn what_a_machine_lacks_is_told() {
+    let world = World::new();
+    let apart = |script: &str| {
+        format!(
+            "unshare --user --map-root-user --mount sh -c '{script} exec pyinotifyd watch w -- true'"
+        )
+    };
+    let without = |place: &str| apart(&format!("mount -t tmpfs none {place} &&"));
+    if !world
+        .shell(&without("/dev").replace("pyinotifyd watch w --", ""))
+        .status()
+        .unwrap()
+        .success()
+    {
+        eprintln!("skipped: what a machine lacks, because nobody may take it away here");
+        return;
+    }
+    let mut page = world.said(&[&without("/dev")]);
+    for line in [without("/proc"), apart("echo 0 > /proc/sys/user/max_inotify_watches;")] {
+        let mut daemon = world.start_by(&format!("exec {line}"));
+        let said = std::mem::take(&mut daemon.said);
+        daemon.stop();
+        for line in said.iter().map(|it| timeless(&world.shown(it))) {
+            // How many directories there are above is the machine's affair.
+            let parts: Vec<_> = line.split("; ").collect();
+            let is_count = |it: &&&str| it.ends_with("unwatched");
+            let count = parts.iter().find(is_count).and_then(|it| it.split(' ').next());
+            writeln!(page, "{}", count.map_or(line.clone(), |it| line.replace(it, "N"))).unwrap();
+        }
+    }
+    insta::assert_snapshot!("machine", page);
+}
+
+#[test]
 fn a_state_directory_of_somebody_else_is_refused() {
     let world = World::new();
     fs::create_dir(world.path("state")).unwrap();
@@ -449,7 +479,8 @@ fn a_service_manager_that_cannot_be_told_is_a_warning() {
     let world = World::new();
     let mut lines = Vec::new();
     for socket in ["nonsense", "./none"] {
-        let mut daemon = world.start_by(&format!("NOTIFY_SOCKET={socket}"), "run -c good.toml");
+        let line = format!("NOTIFY_SOCKET={socket} exec pyinotifyd run -c good.toml");
+        let mut daemon = world.start_by(&line);
         lines.append(&mut daemon.said);
         lines.extend(daemon.stop());
     }

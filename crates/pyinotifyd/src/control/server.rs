@@ -243,3 +243,29 @@ async fn write(to: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> Option<(
     let line = json::line(reply);
     tokio::time::timeout(PATIENCE, to.write_all(&line)).await.ok()?.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::words::Text;
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_told_so_behind_what_it_gets() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let (ask, mut asked) = mpsc::channel(1);
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        tokio::spawn(serve(theirs, ask, place));
+        ours.write_all(b"{\"ask\":\"tail\"}\n").await.unwrap();
+        let Asked { answer, .. } = asked.recv().await.unwrap();
+        // Nobody else is asked to do anything meanwhile.
+        let text = || Reply::Text(Text { text: String::new() });
+        let sent = std::iter::repeat_with(|| answer.send(text())).take_while(|it| *it).count();
+        assert_eq!((sent, answer.is_wanted()), (BACKLOG, true));
+        drop(answer);
+        let mut lines = BufReader::new(ours).lines();
+        for _ in 0..sent {
+            assert!(lines.next_line().await.unwrap().unwrap().contains("\"text\""));
+        }
+        insta::assert_snapshot!("too_slow", lines.next_line().await.unwrap().unwrap());
+    }
+}
