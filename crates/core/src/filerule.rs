@@ -371,6 +371,39 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_why_a_rule_cannot_apply_is_told() {
+        use DestinationProblem::{DotName, Empty, InsideSource, NoName, NotAbsolute, Nul, Same};
+        let (rule, action) = (1, FileAction::Move);
+        let problems = [Empty, NotAbsolute, Nul, NoName, DotName, Same, InsideSource];
+        let mut errors = problems
+            .map(|problem| {
+                let (src, dst) = (b"/in/a\n".to_vec(), b"to\0\x1b".to_vec());
+                PlanError::Destination { rule, action, src, dst, problem }
+            })
+            .to_vec();
+        let fault = PatternFault { pattern: "(a*)*b".into() };
+        errors.extend([
+            PlanError::Pattern { rule, fault },
+            PlanError::Unasked { rule, src_re: "(?i)\u{17f}".into() },
+            PlanError::NoDestination { rule, action },
+        ]);
+        // A new one belongs above.
+        for error in &errors {
+            match error {
+                PlanError::Pattern { .. }
+                | PlanError::Unasked { .. }
+                | PlanError::NoDestination { .. }
+                | PlanError::Destination {
+                    problem: Empty | NotAbsolute | Nul | NoName | DotName | Same | InsideSource,
+                    ..
+                } => (),
+            }
+        }
+        let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!("errors", told.join("\n"));
+    }
+
+    #[test]
     fn the_first_rule_that_matches_wins() {
         let rules = [
             rule(FileAction::Move, r"^/s/(.*)\.mv$", Some(r"/d/\1")),

@@ -16,7 +16,7 @@
 mod python;
 mod substitution;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use self::python::{Same, Special};
 pub use self::substitution::{Substitution, SubstitutionError};
@@ -228,6 +228,10 @@ struct Groups(Vec<Option<(usize, usize)>>);
 impl Engine {
     fn new(text: &str, backtracks: bool) -> Result<Self, PatternError> {
         let too_big = || PatternError { message: "the pattern is too big".to_owned(), at: None };
+        let told = |error: &dyn fmt::Display| PatternError {
+            message: one_line(&error.to_string()),
+            at: None,
+        };
         if backtracks {
             let built = fancy_regex::RegexBuilder::new(text)
                 .backtrack_limit(BACKTRACK_LIMIT)
@@ -235,14 +239,24 @@ impl Engine {
                 .delegate_dfa_size_limit(SIZE_LIMIT)
                 .max_prog_size(MAX_INSTRUCTIONS)
                 .build();
-            return built
-                .map(|regex| Self::Backtracking(Box::new(regex)))
-                .map_err(|error| PatternError { message: one_line(&error.to_string()), at: None });
+            return built.map(|regex| Self::Backtracking(Box::new(regex))).map_err(|error| {
+                use fancy_regex::{CompileError, Error};
+
+                let Error::CompileError(compiling) = &error else { return told(&error) };
+                match &**compiling {
+                    CompileError::PatternTooComplex => too_big(),
+                    CompileError::InnerError(inner) if inner.size_limit().is_some() => too_big(),
+                    CompileError::InnerError(inner) => {
+                        inner.syntax_error().map_or_else(|| told(&error), |it| told(it))
+                    }
+                    _ => told(&error),
+                }
+            });
         }
         let built = regex::RegexBuilder::new(text).size_limit(SIZE_LIMIT).build();
         built.map(Self::Linear).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => too_big(),
-            error => PatternError { message: one_line(&error.to_string()), at: None },
+            error => told(&error),
         })
     }
 

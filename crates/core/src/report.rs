@@ -309,6 +309,13 @@ pub enum Say {
     StoreSetAside {
         /// Where to.
         path: Arc<[u8]>,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// There is no room left that could be held back for the store.
+    StoreTight {
+        /// What came of it.
+        error: String,
     },
     /// Nothing can be written to the store for now.
     StoreFull {
@@ -349,7 +356,7 @@ pub enum CancelReason {
 
 impl Say {
     /// The [`name`](Self::name)s of all variants, in their order.
-    pub const NAMES: [&'static str; 45] = [
+    pub const NAMES: [&'static str; 46] = [
         "scheduled",
         "rescheduled",
         "cancelled",
@@ -391,6 +398,7 @@ impl Say {
         "caught-up",
         "kept",
         "store-set-aside",
+        "store-tight",
         "store-full",
         "store-silent",
         "store-works",
@@ -442,6 +450,7 @@ impl Say {
             Self::CaughtUp { .. } => "caught-up",
             Self::Kept { .. } => "kept",
             Self::StoreSetAside { .. } => "store-set-aside",
+            Self::StoreTight { .. } => "store-tight",
             Self::StoreFull { .. } => "store-full",
             Self::StoreSilent { .. } => "store-silent",
             Self::StoreWorks => "store-works",
@@ -477,7 +486,7 @@ impl Say {
             | Self::Interrupted { path, .. }
             | Self::StrayEnded { path, .. }
             | Self::StrayStays { path, .. }
-            | Self::StoreSetAside { path }
+            | Self::StoreSetAside { path, .. }
             | Self::PatternFault { path, .. }
             | Self::Followed { to: path, .. } => Some(path),
             Self::Overflow
@@ -491,6 +500,7 @@ impl Say {
             | Self::Restored { .. }
             | Self::CaughtUp { .. }
             | Self::Kept { .. }
+            | Self::StoreTight { .. }
             | Self::StoreFull { .. }
             | Self::StoreSilent { .. }
             | Self::StoreWorks
@@ -558,7 +568,8 @@ impl Say {
             | Self::StartsOver { .. }
             | Self::StrayEnded { .. }
             | Self::WatchesLeft { .. }
-            | Self::Unprobed { .. } => Level::Warning,
+            | Self::Unprobed { .. }
+            | Self::StoreTight { .. } => Level::Warning,
             Self::BreakerTripped { .. }
             | Self::Unwatched { .. }
             | Self::WatchLimit { .. }
@@ -615,6 +626,7 @@ mod tests {
             Say::Cancelled { path: path(), why: CancelReason::Shutdown },
             Say::Cancelled { path: path(), why: CancelReason::SchedulerGone },
             Say::Cancelled { path: path(), why: CancelReason::Command },
+            Say::Cancelled { path: path(), why: CancelReason::Superseded },
             Say::Cancelled { path: path(), why: CancelReason::Missing },
             Say::CancelTooLate { path: path() },
             Say::SkippedBusy { path: path() },
@@ -648,18 +660,18 @@ mod tests {
             Say::Watches { path: dir(), directories: 1204 },
             Say::Vanished { path: dir() },
             Say::Unwatched { path: dir(), error: "inotify_add_watch: permission denied".into() },
+            Say::WatchLimit { path: dir(), unwatched: 1 },
             Say::WatchLimit { path: dir(), unwatched: 311 },
             Say::Overflow,
             Say::StartsOver { path: dir() },
+            Say::Resynced { recovered: 1, directories: 1 },
             Say::Resynced { recovered: 17, directories: 1204 },
+            Say::WatchesLeft { watches: 1 },
             Say::WatchesLeft { watches: 2 },
-            Say::Unprobed {
-                path: path(),
-                error: "fcntl(F_SETLEASE): operation not permitted".into(),
-            },
+            Say::Unprobed { path: path(), error: "no lease could be had on it".into() },
             Say::PatternFault {
                 path: path(),
-                error: "the pattern '(a*)*b' needs more than 1000000 steps".into(),
+                error: "the pattern `(a*)*b` gave up: too much backtracking".into(),
             },
             Say::Ready { directories: 1204, watches: 2 },
             Say::Stopping { running: 0, waiting: 0, timeout: secs(30) },
@@ -667,6 +679,7 @@ mod tests {
             Say::ShutdownTimeout { running: 1, waiting: 0 },
             Say::Stopped,
             Say::Reloaded { watches: 1, schedulers: 3 },
+            Say::Restored { tasks: 1 },
             Say::Restored { tasks: 12 },
             Say::Interrupted { path: path(), attempt: 1, again: true },
             Say::Interrupted { path: path(), attempt: 1, again: false },
@@ -676,11 +689,15 @@ mod tests {
                 process: 4711,
                 error: "it does not end, although it was killed".into(),
             },
+            Say::CaughtUp { recovered: 1 },
             Say::CaughtUp { recovered: 37 },
             Say::Kept { tasks: 1 },
+            Say::Kept { tasks: 12 },
             Say::StoreSetAside {
                 path: Arc::from(&b"/var/lib/pyinotifyd/state.sqlite.corrupt-1795000000"[..]),
+                error: "it is no database".into(),
             },
+            Say::StoreTight { error: "no space left on device".into() },
             Say::StoreFull { error: "database or disk is full".into() },
             Say::StoreSilent { since: Duration::from_secs(15) },
             Say::StoreWorks,

@@ -1,8 +1,9 @@
 //! What ends the program: the exit statuses, and how the last error is shown.
 
-use std::{fmt, io, os::unix::ffi::OsStrExt, path::Path};
+use std::{fmt, os::unix::ffi::OsStrExt, path::Path};
 
 use pyinotifyd_core::path::{OneLine, Shown, shown};
+pub(crate) use pyinotifyd_sys::errno::words;
 
 /// The exit statuses. All of them are promises to scripts and units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +25,6 @@ impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
-}
-
-/// An error of the system as the end of a sentence: `permission denied`.
-#[must_use]
-pub(crate) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// A path as part of a sentence.
@@ -57,10 +49,10 @@ impl Fatal {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
+            let cause = error.downcast_ref().map_or_else(|| error.to_string(), words);
             // Some errors show their cause themselves.
-            if !message.ends_with(&error.to_string()) {
+            if !message.ends_with(&cause) {
                 message.push_str(": ");
-                let cause = error.downcast_ref().map_or_else(|| error.to_string(), words);
                 message.push_str(&cause);
             }
             source = error.source();
@@ -101,16 +93,13 @@ impl fmt::Display for Fatal {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read /etc/x")]
     struct Outer(#[source] io::Error);
-
-    #[test]
-    fn an_error_of_the_system_reads_as_the_end_of_a_sentence() {
-        assert_eq!(words(&io::Error::from_raw_os_error(2)), "no such file or directory");
-    }
 
     #[test]
     fn a_path_cannot_do_anything_to_a_terminal() {

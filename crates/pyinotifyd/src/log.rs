@@ -10,6 +10,8 @@
 //! can choose (file names, output) are escaped before that.
 
 pub(crate) mod bar;
+#[cfg(test)]
+mod heard;
 pub(crate) mod journald;
 pub(crate) mod json;
 pub(crate) mod queue;
@@ -39,6 +41,8 @@ use pyinotifyd_core::{
 };
 use pyinotifyd_sys::terminal;
 
+#[cfg(test)]
+pub(crate) use self::heard::heard;
 use self::{
     bar::Work,
     queue::{Columns, Lane, Queue, Show},

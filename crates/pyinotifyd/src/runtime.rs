@@ -216,7 +216,7 @@ impl Loop {
         let environment = Environment::new(std::env::vars_os());
         let mut actions =
             Actions::new(environment, setup.dry_run, done, starts).map_err(|error| {
-                Fatal::text(format!("cannot start the threads of actions: {}", words(&error)))
+                Fatal::text(format!("cannot get ready for commands: {}", words(&error)))
             })?;
         let description = setup.host.as_ref().map(|it| it.description.clone());
         if let Some(host) = setup.host {

@@ -118,6 +118,7 @@ impl Service {
             | Say::Reading { .. }
             | Say::Resynced { .. }
             | Say::CaughtUp { .. }
+            | Say::StoreTight { .. }
             | Say::StoreFull { .. }
             | Say::StoreSilent { .. }
             | Say::StoreWorks
@@ -201,6 +202,7 @@ fn way(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::heard;
 
     /// A manager, and what it was told.
     struct World {
@@ -264,6 +266,15 @@ mod tests {
                 "STOPPING=1\nSTATUS=stopped",
             ]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_told_in_the_log() {
+        let mut world = World::new();
+        drop(world.socket);
+        let mut said = heard(|| world.service.handle_say(&READY));
+        said.extend(heard(|| assert!(watchdog(Some("soon\n"), None).is_none())));
+        insta::assert_snapshot!("told", said.join("\n"));
     }
 
     #[test]

@@ -171,16 +171,21 @@ pub enum Reply {
 /// How the disk is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
+    /// There is no room that could be held back. What is said is written as long as there is some.
+    Tight {
+        /// Why.
+        error: String,
+    },
     /// It is full, or somebody else holds the store. What is said is kept, and tried again.
     Degraded {
-        /// What was tried, and why it failed.
+        /// Why it cannot be written.
         error: String,
     },
     /// It works again, and everything has been written.
     Recovered,
     /// Nothing is written any more, and no reply will come. The process has to end.
     Failed {
-        /// What was tried, and why it failed.
+        /// What is wrong with it.
         error: String,
     },
 }
@@ -266,7 +271,16 @@ pub struct Opened {
     /// What was in it.
     pub kept: Kept,
     /// Where a file went that was there but was no store, or a broken one. The store is new then.
-    pub set_aside: Option<PathBuf>,
+    pub set_aside: Option<SetAside>,
+}
+
+/// A file that was no store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where it went.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub error: String,
 }
 
 /// How the store takes its time.

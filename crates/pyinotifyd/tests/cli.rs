@@ -123,7 +123,12 @@ fn only_root_installs_and_that_is_a_matter_of_usage() {
         match command.output() {
             Ok(output) => {
                 assert_eq!(output.status.code(), Some(2), "{output:?}");
-                assert!(output.stderr.starts_with(b"error: only root can "), "{output:?}");
+                let what = if argument == "-i" { "install" } else { "uninstall" };
+                let said = format!(
+                    "error: only root can {what} the service\n\
+                     hint: --dry-run shows the steps to everybody\n"
+                );
+                assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
             }
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 eprintln!("skipped: {argument} without root, because nobody else may run this");

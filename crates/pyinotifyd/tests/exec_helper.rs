@@ -22,11 +22,33 @@ fn it_becomes_the_command() {
 }
 
 #[test]
-fn arguments_that_are_not_the_daemons_are_refused() {
-    for args in [&[][..], &["--"], &["uid=x", "--", "/bin/true"], &["what=1", "--", "/bin/true"]] {
+fn what_it_cannot_become_is_told() {
+    let cases: [&[&str]; 9] = [
+        &[],
+        &["--"],
+        &["uid=x", "--", "/bin/true", "x"],
+        &["what=1", "--", "/bin/true", "x"],
+        &["limit.nothing=1", "--", "/bin/true", "x"],
+        // More than the kernel has room for, whoever asks.
+        &["limit.nofile=18446744073709551614", "--", "/bin/true", "x\n"],
+        &["cwd=/none", "--", "/bin/true", "x"],
+        &["--", "/none\u{1b}", "x"],
+        &["--", "/", "x"],
+    ];
+    let tell = |args: &&[&str]| {
         let (status, out, err) = helper(args);
         assert_eq!((status, &*out), (Some(126), ""));
-        assert!(err.contains("__exec is for the daemon's own use"), "{err}");
+        format!("{}\n  {err}", args.join(" ").escape_debug())
+    };
+    insta::assert_snapshot!("told", cases.iter().map(tell).collect::<String>());
+    let web: [&[&str]; 2] = [
+        &["user=web", "uid=65534", "gid=65534", "cwd=/none", "--", "/bin/true", "x"],
+        &["user=web", "uid=65534", "gid=65534", "--", "/none", "x"],
+    ];
+    if rustix::process::geteuid().is_root() {
+        insta::assert_snapshot!("another_user", web.iter().map(tell).collect::<String>());
+    } else {
+        eprintln!("skipped: what is said of another user, because only root can become one");
     }
 }
 

@@ -20,6 +20,14 @@ use std::{
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
+#[path = "messages/control.rs"]
+mod control;
+#[path = "messages/kept.rs"]
+mod kept;
+#[path = "support/known.rs"]
+mod known;
+#[path = "messages/python.rs"]
+mod python;
 #[path = "support/starts.rs"]
 mod starts;
 
@@ -105,18 +113,14 @@ impl World {
 
     /// The daemon, ready.
     fn start(&self, args: &str) -> Daemon {
-        self.start_by("", args)
+        self.start_by(&format!("exec pyinotifyd {args}"))
     }
 
-    /// The same, started by a program that becomes it.
-    fn start_by(&self, by: &str, args: &str) -> Daemon {
+    /// The same, by a line that turns into it.
+    fn start_by(&self, line: &str) -> Daemon {
         let start = starts::one();
-        let mut child = self
-            .shell(&format!("exec {by} pyinotifyd {args}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.shell(line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (said, lines) = channel();
         thread::spawn(move || {
@@ -186,22 +190,6 @@ fn timeless(line: &str) -> String {
     format!("{head} - {text}")
 }
 
-/// Whether there is a python3, which is then in `bin`.
-fn has_python(world: &World) -> bool {
-    let name = "import sys; print(sys.executable, end='')";
-    match Command::new("python3").arg("-c").arg(name).output() {
-        Ok(output) if output.status.success() => {
-            let python = String::from_utf8(output.stdout).unwrap();
-            world.script("bin/python3", &format!("exec '{python}' \"$@\""));
-            true
-        }
-        Ok(_) | Err(_) => {
-            eprintln!("skipped: what is said about a config.py, because there is no python3");
-            false
-        }
-    }
-}
-
 #[test]
 fn what_a_command_cannot_do_is_told_with_the_reason_and_the_way_out() {
     let world = World::new();
@@ -229,6 +217,11 @@ fn what_a_command_cannot_do_is_told_with_the_reason_and_the_way_out() {
             "pyinotifyd watch --help",
             "pyinotifyd explain -c good.toml w/a --on DELETE",
             "pyinotifyd explain -c good.toml w/d/ --on CREATE",
+            "pyinotifyd top",
+            "mkdir gone; cd gone; rmdir ../gone; pyinotifyd watch x -- true",
+            "mkdir gone; cd gone; rmdir ../gone; pyinotifyd explain -c $OLDPWD/good.toml x --on CREATE",
+            "pyinotifyd run -c good.toml --metrics-listen 0.0.0.0:9469",
+            "pyinotifyd run -c good.toml --metrics-listen here",
             "pyinotifyd --list > /dev/full",
             "pyinotifyd schema > /dev/full",
             "ulimit -n 63; pyinotifyd watch w -- true",
@@ -258,57 +251,6 @@ fn a_store_that_cannot_be_used_is_told_with_the_reason_and_the_way_out() {
     ]);
     daemon.stop();
     insta::assert_snapshot!("store", said.replace(&process, "(process PID)"));
-}
-
-#[test]
-fn a_python_that_cannot_be_had_is_told_with_the_way_out() {
-    let world = World::new();
-    world.write("config.py", "pyinotifyd = Pyinotifyd()\n");
-    world.script("bin/nothing", "exit 0");
-    insta::assert_snapshot!(
-        "python",
-        world.said(&[
-            "pyinotifyd check --python none config.py",
-            "PYINOTIFYD_PYTHON=/none pyinotifyd check config.py",
-            "PATH=/none ./bin/pyinotifyd check config.py",
-            "pyinotifyd check --python nothing config.py",
-            "pyinotifyd -t --python nothing -c config.py",
-        ])
-    );
-}
-
-#[test]
-fn what_a_config_py_cannot_mean_is_told_at_its_line() {
-    let world = World::new();
-    if !has_python(&world) {
-        return;
-    }
-    let mut page = String::new();
-    let shell = |keys: &str| format!("s = ShellScheduler(cmd='x', {keys})");
-    for text in [
-        shell("slots='4'"),
-        shell("umask=[]"),
-        shell("user=True"),
-        shell("ready=3"),
-        shell("env=3"),
-        shell("env={'A': 1}"),
-        shell("rlimits=3"),
-        shell("retry='x'"),
-        shell("retry={'trys': 3}"),
-        shell("batch={'max_items': 1}"),
-        shell("include_filter=3"),
-        "s = FileManagerScheduler(FileManagerRule('delete', '^/x', '/y'))".into(),
-        "s = FileManagerScheduler(FileManagerRule('move', '^/x(', '/y'))".into(),
-        "w = Watch(path='/w', event_map=EventMap({}))".into(),
-        "w = Watch(path='/w', event_map=EventMap({'IN_WRITE_CLOSE': lambda e: None}))".into(),
-        "w = Watch(path='/w', exclude_filter=[r'(?i)\\u017f'])".into(),
-    ] {
-        let watch = "pyinotifyd = Pyinotifyd([globals().get('w') or Watch('/w', {'IN_OPEN': s})])";
-        world.write("config.py", &format!("{text}\n{watch}\n"));
-        page += &world.said(&["pyinotifyd check config.py"]);
-        page += "----\n\n";
-    }
-    insta::assert_snapshot!("config_py", page);
 }
 
 #[test]
@@ -468,38 +410,6 @@ fn what_is_not_ready_says_what_it_waits_for() {
 }
 
 #[test]
-fn a_python_that_ends_is_told_with_what_it_takes_along() {
-    let world = World::new();
-    if !has_python(&world) {
-        return;
-    }
-    world.write(
-        "config.py",
-        "async def ends(event, task_id):\n    import os\n    os._exit(3)\n\n\
-         pyinotifyd = Pyinotifyd([Watch('@/w', EventMap({'IN_CREATE': TaskScheduler(ends)}))])\n",
-    );
-    let mut daemon = world.start("run -c config.py");
-    world.write("w/x", "x");
-    let mut lines = Vec::new();
-    // In which order they come is nobody's to say.
-    for part in [" failed for ", "Python has ended "] {
-        if !lines.iter().any(|it: &String| it.contains(part)) {
-            lines.extend(daemon.wait(part));
-        }
-    }
-    let told = |it: &&String| it.contains(" failed for ") || it.contains("Python has ended ");
-    let shown = |it: &String| {
-        let line = timeless(&world.shown(it));
-        // How long it took is the machine's affair.
-        let (what, time) = line.split_once(" after ").unwrap_or((&line, ""));
-        format!("{what}{}", time.split_once(':').map_or("", |(_, why)| why))
-    };
-    let mut lines: Vec<_> = lines.iter().filter(told).map(shown).collect();
-    lines.sort();
-    insta::assert_snapshot!("python_ends", lines.join("\n"));
-}
-
-#[test]
 fn a_limit_of_the_kernel_is_named_with_the_way_to_raise_it() {
     let world = World::new();
     let inside = |limit: &str, line: &str| {
@@ -517,6 +427,40 @@ fn a_limit_of_the_kernel_is_named_with_the_way_to_raise_it() {
 }
 
 #[test]
+fn what_a_machine_lacks_is_told() {
+    let world = World::new();
+    let apart = |script: &str| {
+        format!(
+            "unshare --user --map-root-user --mount sh -c '{script} exec pyinotifyd watch w -- true'"
+        )
+    };
+    let without = |place: &str| apart(&format!("mount -t tmpfs none {place} &&"));
+    if !world
+        .shell(&without("/dev").replace("pyinotifyd watch w --", ""))
+        .status()
+        .unwrap()
+        .success()
+    {
+        eprintln!("skipped: what a machine lacks, because nobody may take it away here");
+        return;
+    }
+    let mut page = world.said(&[&without("/dev")]);
+    for line in [without("/proc"), apart("echo 0 > /proc/sys/user/max_inotify_watches;")] {
+        let mut daemon = world.start_by(&format!("exec {line}"));
+        let said = std::mem::take(&mut daemon.said);
+        daemon.stop();
+        for line in said.iter().map(|it| timeless(&world.shown(it))) {
+            // How many directories there are above is the machine's affair.
+            let parts: Vec<_> = line.split("; ").collect();
+            let is_count = |it: &&&str| it.ends_with("unwatched");
+            let count = parts.iter().find(is_count).and_then(|it| it.split(' ').next());
+            writeln!(page, "{}", count.map_or(line.clone(), |it| line.replace(it, "N"))).unwrap();
+        }
+    }
+    insta::assert_snapshot!("machine", page);
+}
+
+#[test]
 fn a_daemon_without_a_place_for_its_socket_says_that_it_cannot_be_asked() {
     let world = World::new();
     // Nobody, and without a home of its own.
@@ -525,12 +469,12 @@ fn a_daemon_without_a_place_for_its_socket_says_that_it_cannot_be_asked() {
         eprintln!("skipped: a daemon of an ordinary user, because nobody may become one here");
         return;
     }
-    let daemon = world.start_by(nobody, "run -c good.toml");
+    let daemon = world.start_by(&format!("exec {nobody} pyinotifyd run -c good.toml"));
     let mut said: Vec<_> = daemon.said.iter().map(|it| timeless(&world.shown(it))).collect();
     daemon.stop();
     // What it is told to do without is not missed.
     world.write("none.toml", &format!("control_socket = \"\"\n{GOOD}"));
-    let daemon = world.start_by(nobody, "run -c none.toml");
+    let daemon = world.start_by(&format!("exec {nobody} pyinotifyd run -c none.toml"));
     said.extend(daemon.said.iter().map(|it| timeless(&world.shown(it))));
     daemon.stop();
     insta::assert_snapshot!("no_place_for_the_socket", said.join("\n"));
@@ -555,7 +499,8 @@ fn a_service_manager_that_cannot_be_told_is_a_warning() {
     let world = World::new();
     let mut lines = Vec::new();
     for socket in ["nonsense", "./none"] {
-        let mut daemon = world.start_by(&format!("env NOTIFY_SOCKET={socket}"), "run -c good.toml");
+        let line = format!("NOTIFY_SOCKET={socket} exec pyinotifyd run -c good.toml");
+        let mut daemon = world.start_by(&line);
         lines.append(&mut daemon.said);
         lines.extend(daemon.stop());
     }

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 pub use walkers::Walkers;
 
 pub use crate::lease::{Closed, Doubt};
-use crate::{inotify::Inotify, lease, stamp};
+use crate::{errno, inotify::Inotify, lease, stamp};
 pub use barrier::Barrier;
 
 const IN_ONLYDIR: u32 = libc::IN_ONLYDIR;
@@ -152,13 +152,13 @@ pub enum WatchError {
     #[error("inotify_add_watch: the limit of inotify watches is reached")]
     Limit,
     /// The kernel has no memory for it now (ENOMEM): try again later.
-    #[error("inotify_add_watch: {}", std::io::Error::from_raw_os_error(libc::ENOMEM))]
+    #[error("inotify_add_watch: {}", errno::name(libc::ENOMEM))]
     NoMemory,
     /// It may not be read, so it may not be watched.
-    #[error("inotify_add_watch: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("inotify_add_watch: {}", errno::name(*.0))]
     Denied(i32),
     /// Anything else.
-    #[error("{call}: {}", std::io::Error::from_raw_os_error(*errno))]
+    #[error("{call}: {}", errno::name(*errno))]
     Failed {
         /// The call that failed.
         call: &'static str,
@@ -174,10 +174,10 @@ pub enum EnterError {
     #[error("there is no such directory")]
     Missing,
     /// It may not be opened, not even to look at: EACCES or EPERM.
-    #[error("open: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("open: {}", errno::name(*.0))]
     Denied(i32),
     /// Anything else. EINVAL: the request itself is wrong; ELOOP: the trusted part is a loop.
-    #[error("{call}: {}", std::io::Error::from_raw_os_error(*errno))]
+    #[error("{call}: {}", errno::name(*errno))]
     Failed {
         /// The call that failed.
         call: &'static str,

@@ -20,6 +20,8 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
+use crate::errno;
+
 /// What is known about the writers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
@@ -35,7 +37,7 @@ pub enum Closed {
 
 /// Why it cannot be known whether a file has a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{call}: {}", std::io::Error::from_raw_os_error(*errno))]
+#[error("{call}: {}", errno::name(*errno))]
 pub struct Doubt {
     /// The call that failed.
     pub call: &'static str,

@@ -6,6 +6,7 @@
 
 pub mod disk;
 pub mod enter;
+pub mod errno;
 pub mod files;
 pub mod inotify;
 pub mod lease;

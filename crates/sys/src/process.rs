@@ -41,6 +41,7 @@ use rustix::{
 };
 
 use self::strays::{Leader, Stat};
+use crate::errno;
 
 /// The descriptor as which [`Spawn::report`] is given.
 pub const REPORT_FD: RawFd = 3;
@@ -67,10 +68,10 @@ pub struct Spawn<'a> {
 pub enum SpawnError {
     /// `posix_spawn(3)` failed: out of processes or memory, the working directory cannot be
     /// entered, or the program cannot be executed. The kernel does not say which.
-    #[error("posix_spawn: {0}")]
+    #[error("posix_spawn: {}", errno::words(.0))]
     Spawn(#[source] io::Error),
     /// `pidfd_open(2)` failed; the program had been started and was killed.
-    #[error("pidfd_open: {0}")]
+    #[error("pidfd_open: {}", errno::words(.0))]
     Watch(#[source] io::Error),
 }
 

@@ -7,7 +7,9 @@ use crate::{
     filerule::{FileAction, FileRule, Matching},
     filter::Glob,
     pattern::{Pattern, Substitution},
-    plan::{BatchInput, EventMap, Exec, LogLine, OnCrash, Output, Retry, Scheduler, Shell, User},
+    plan::{
+        BatchInput, EventMap, Exec, Job, LogLine, OnCrash, Output, Retry, Scheduler, Shell, User,
+    },
     template::{ShellTemplate, Template},
 };
 
@@ -141,12 +143,15 @@ fn plan() -> Plan {
 }
 
 fn page(questions: &[(&str, EventType)]) -> String {
-    let plan = plan();
+    page_of(&plan(), questions)
+}
+
+fn page_of(plan: &Plan, questions: &[(&str, EventType)]) -> String {
     let mut page = String::new();
     for (path, event_type) in questions {
         let is_dir = path.len() > 1 && path.ends_with('/');
         let path = path::trim_end(path.as_bytes());
-        writeln!(page, "$ {}", explain(&plan, path, is_dir, *event_type)).unwrap();
+        writeln!(page, "$ {}", explain(plan, path, is_dir, *event_type)).unwrap();
     }
     page
 }
@@ -182,4 +187,32 @@ fn what_is_not_taken_is_told_with_the_reason() {
         ("/home/x", EventType::CloseWrite),
         ("/home", EventType::Open),
     ]));
+}
+
+#[test]
+fn what_python_or_nobody_can_say_is_told() {
+    let asks = FileRule {
+        matching: Matching::Python { src_re: r"(?i)\u017f".into(), dst_re: None },
+        ..rule(FileAction::Delete, "", None)
+    };
+    let nowhere = rule(FileAction::Move, "^/srv/(.*)", Some(r"\1"));
+    let job = Job { id: 1, name: "Uploads\n.task".into() };
+    let mut group = exec(&["/bin/x", ""]);
+    if let Action::Exec(it) = &mut group {
+        it.process.group = Some(33);
+    }
+    let schedulers = [
+        scheduler("python", Action::Hosted(job)),
+        scheduler("asks", Action::Rules(vec![asks])),
+        scheduler("nowhere", Action::Rules(vec![nowhere])),
+        scheduler("group", group),
+    ];
+    let orders = [0, 1, 2, 3].map(|it| (EventType::CloseWrite, OrderKind::Schedule, it));
+    let mut doubtful = watch(&["/srv"], &orders);
+    doubtful.filter.exclude = vec![regex("/srv/(?:(?!b)a|(?!c)a)*$")];
+    let watches = vec![watch(&["/srv"], &orders), doubtful];
+    let plan = Plan { schedulers: schedulers.into(), watches, ..plan() };
+    let long = "a".repeat(4000);
+    let told = page_of(&plan, &[(&format!("/srv/{long}!\n"), EventType::CloseWrite)]);
+    insta::assert_snapshot!(told.replace(&long, "a…"));
 }

@@ -531,6 +531,9 @@ impl Reader<'_> {
                     self.flags = flags;
                     return Ok(None);
                 }
+                ')' => {
+                    return Err(error("flags end for a part only: write `(?-i:…)`", at));
+                }
                 char => {
                     return Err(error(format!("unknown extension `?{char}`"), at));
                 }

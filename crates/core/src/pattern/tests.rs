@@ -161,15 +161,38 @@ fn what_python_refuses_is_refused_with_its_place() {
         ("a{3,2}", 2),
         ("a{99999999999}", 2),
         ("(?L)a", 0),
+        ("(?i)(?x)a(?-i)b", 9),
+        ("(?y)a", 0),
+        ("(?(1", 3),
+        ("(?(0)a)", 3),
+        ("(?(x)a)", 3),
+        (r"\p", 0),
+        (r"\p{Lu", 0),
+        (r"[\b-\a]", 1),
+        (r"\U00110000", 0),
+        (r"\N{DIGIT ONE}", 0),
     ];
+    let mut told = Vec::new();
     for (source, at) in refused {
         let error = Pattern::new(source).expect_err(source);
         assert_eq!(error.at, Some(at), "{source}: {error}");
+        told.push(format!("{source}  {error}"));
     }
+    insta::assert_snapshot!("refused", told.join("\n"));
+}
+
+#[test]
+fn what_no_engine_takes_is_told_on_one_line() {
+    let told = [r"\p{Nothing}", r"(?=a)\p{Nothing}", "(?=a)(?P>x)"].map(|source| {
+        let error = Pattern::new(source).expect_err(source);
+        format!("{source}  {error}")
+    });
+    insta::assert_snapshot!("engines", told.join("\n"));
 }
 
 #[test]
 fn a_pattern_too_big_to_compile_is_an_error() {
+    let mut told = Vec::new();
     for source in [
         "((a{99}){99}){99}",
         r"(\w{200}){200}",
@@ -178,8 +201,10 @@ fn a_pattern_too_big_to_compile_is_an_error() {
         &"(".repeat(100_000),
         &format!("{}a{}", "(".repeat(101), ")".repeat(101)),
     ] {
-        assert!(Pattern::new(source).is_err(), "{}", &source[..source.len().min(40)]);
+        let shown = &source[..source.len().min(40)];
+        told.push(format!("{shown}  {}", Pattern::new(source).expect_err(shown)));
     }
+    insta::assert_snapshot!("too_big", told.join("\n"));
     pattern(&format!("{}a{}", "(".repeat(90), ")".repeat(90)));
     pattern(r"\w{60}");
 }
@@ -204,6 +229,27 @@ fn evil_patterns_end() {
     let source = "/(?:(?!b)a|(?!c)a)*$";
     let fault = pattern(source).is_match_at_start(path.as_bytes()).unwrap_err();
     assert_eq!(fault.to_string(), format!("the pattern `{source}` gave up: too much backtracking"));
+}
+
+#[test]
+fn what_cannot_be_put_in_is_told() {
+    let pattern = pattern("(a)(?P<b>.)");
+    let told = [
+        r"a\",
+        r"\g",
+        r"\g<b",
+        r"\g<>",
+        r"\g<c>",
+        r"\g<99999999999999999999>",
+        r"\9",
+        r"\q",
+        r"\400",
+    ]
+    .map(|source| {
+        let error = Substitution::parse(source, &pattern).expect_err(source);
+        format!("{source}  {error}")
+    });
+    insta::assert_snapshot!("substitutions", told.join("\n"));
 }
 
 #[test]

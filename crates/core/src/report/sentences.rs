@@ -179,11 +179,16 @@ impl fmt::Display for Say {
             Self::Kept { tasks } => {
                 write!(f, "{} for the next start", Count(*tasks, "task is kept", "tasks are kept"))
             }
-            Self::StoreSetAside { path } => write!(
+            Self::StoreSetAside { path, error } => write!(
                 f,
-                "the store could not be read and was put aside as {}: waiting tasks, and what \
-                 changed while the daemon did not run, are not known",
+                "the store could not be read ({error}) and was put aside as {}: waiting tasks, and \
+                 what changed while the daemon did not run, are not known",
                 shown(path)
+            ),
+            Self::StoreTight { error } => write!(
+                f,
+                "cannot hold back room for the store: {error}; it is written to as long as there \
+                 is some"
             ),
             Self::StoreFull { error } => {
                 write!(f, "cannot write to the store, no task starts until that works: {error}")

@@ -142,8 +142,49 @@ fn each_variable_is_named_once() {
     assert_eq!(template.source(), "x {pathname} {maskname} '{pathname}'");
 }
 
+/// A command, and below it where and what is wrong with it, and what to write.
+fn tell(source: &str, error: &ShellTemplateError) -> String {
+    let shown = |text: &str| text.replace('\n', "\\n").replace('\0', "\\0");
+    let [before, all] = [&source[..error.at], source].map(shown);
+    let hint = if error.hint.is_empty() { String::new() } else { format!("\n  {}", error.hint) };
+    format!("{all}\n{:1$}^ {error}{hint}", "", before.chars().count())
+}
+
+#[test]
+fn what_cannot_be_followed_beside_a_placeholder_is_refused() {
+    let told = [
+        "cat << {pathname}",
+        "x {pathname} <<E",
+        "x {pathname} <<E 'a\nb'\nE\n",
+        "x <<E\n{pathname} \\\n\nE\n",
+        "x {pathname}; esac",
+        "x {pathname} a\\\n#b",
+        "x {pathname} $'\\''",
+        "x {pathname} $'a",
+        "x {pathname} $((1+1)",
+        "x {pathname} $((1) )",
+        "x {pathname} $((\"1\"))",
+        "x {pathname} ${a",
+        "x {pathname} \"${a:-'b'}\"",
+        "x {pathname} $[1]",
+        "x {pathname} &\\\n& y",
+    ]
+    .map(|source| tell(source, &ShellTemplate::parse(source).expect_err(source)));
+    insta::assert_snapshot!("not_followed", told.join("\n"));
+}
+
+#[test]
+fn a_command_that_is_too_long_is_refused() {
+    for source in ["x ".repeat(70_000) + "{pathname}", "x ".repeat(70_000)] {
+        let ShellTemplateError { message, at, hint } = ShellTemplate::parse(&source).unwrap_err();
+        assert_eq!((&*message, at), ("the command is longer than 131071 bytes", 131_071));
+        assert_eq!(hint, "put it into a script and run that");
+    }
+}
+
 #[test]
 fn where_no_reference_is_safe_there_is_an_error_with_its_place() {
+    let mut told = Vec::new();
     for (source, at) in [
         ("cat <<'E'\n{pathname}\nE\n", 10),
         ("cat <<\\E\n{pathname}\nE\n", 9),
@@ -176,7 +217,9 @@ fn where_no_reference_is_safe_there_is_an_error_with_its_place() {
     ] {
         let error = ShellTemplate::parse(source).expect_err(source);
         assert_eq!(error.at, at, "{source}: {error}");
+        told.push(tell(source, &error));
     }
+    insta::assert_snapshot!("places", told.join("\n"));
     let error = ShellTemplate::parse("x ${pathname}").unwrap_err();
     assert_eq!(error.to_string(), "`{pathname}` cannot stand right behind a `$`");
     assert!(error.hint.contains("\"$PYINOTIFYD_PATHNAME\""), "{}", error.hint);
@@ -184,6 +227,7 @@ fn where_no_reference_is_safe_there_is_an_error_with_its_place() {
 
 #[test]
 fn text_that_is_read_again_is_refused() {
+    let mut told = Vec::new();
     for source in [
         "sh -c 'x {pathname}'",
         "/bin/bash -ec \"x {pathname}\"",
@@ -231,7 +275,9 @@ fn text_that_is_read_again_is_refused() {
         let error = ShellTemplate::parse(source).expect_err(source);
         assert!(!error.hint.is_empty(), "{source}");
         assert_eq!(source[error.at..].chars().next(), Some('{'), "{source}: {error}");
+        told.push(tell(source, &error));
     }
+    insta::assert_snapshot!("read_again", told.join("\n"));
     let error = ShellTemplate::parse("bash -c 'x {pathname}'").unwrap_err();
     assert_eq!(
         error.to_string(),

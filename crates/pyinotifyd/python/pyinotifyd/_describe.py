@@ -152,7 +152,7 @@ class Description:
         try:
             paths = watch.paths()
         except TypeError:
-            raise Mistake(watch, f"the path of a Watch has to be a text or a list of texts, not "
+            raise Mistake(watch, f"the path of a Watch has to be a str or a list of them, not "
                                  f"{watch.path!r}") from None
         return {"file": file, "line": line, "path": paths, "rec": bool(watch.rec),
                 "auto_add": bool(watch.auto_add), "exclude_filter": filters,

@@ -24,6 +24,7 @@ use pyinotifyd_core::{
     path::shown,
     plan::{Job, Level},
     task::{Outcome, Run, RunId, RunTask, StopHow, TaskId},
+    time::Human,
 };
 use tokio::{
     sync::mpsc::{self, UnboundedSender},
@@ -257,10 +258,8 @@ impl Hosted {
         if self.runs.get(&run).is_some_and(|it| it.question.is_some())
             && self.take(host, run).is_some()
         {
-            let text = format!(
-                "Python has not said within {} s what its rules match",
-                self.matching.as_secs()
-            );
+            let text =
+                format!("Python has not said within {} what its rules match", Human(self.matching));
             self.tell(run, Outcome::Failed(text));
         }
     }
@@ -419,7 +418,10 @@ mod tests {
     use tokio::sync::mpsc::UnboundedReceiver;
 
     use super::*;
-    use crate::action::command::tests::{run_of, scheduler};
+    use crate::{
+        action::command::tests::{run_of, scheduler},
+        log::heard,
+    };
 
     /// Hosts, with one that never answers.
     fn mute() -> (Hosted, UnboundedReceiver<(RunId, Outcome)>) {
@@ -469,14 +471,37 @@ mod tests {
         assert_eq!(overdue(&mut hosted).await, RunId(1));
         let (run, outcome) = ended.try_recv().unwrap();
         let Outcome::Failed(text) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(
-            (run, &*text),
-            (RunId(1), "Python has not said within 0 s what its rules match")
-        );
+        assert_eq!((run, &*text), (RunId(1), "Python has not said within 0s what its rules match"));
         // What is said too late is about nothing any more.
         let host = hosted.current().unwrap().id;
         assert!(hosted.matched(host, RunId(1), Ok(vec![vec![None]])).is_none());
         assert!(ended.try_recv().is_err() && hosted.runs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_a_run_is_told() {
+        let (mut hosted, mut ended) = mute();
+        let job = Job { id: 1, name: "task".into() };
+        for run in 1..=5 {
+            hosted.start(run_of(run, &[b"/w/\n"]), &job);
+        }
+        let host = hosted.current().unwrap().id;
+        let mut told = vec![
+            format!("{:?}", hosted.ended(host, RunId(1), How::Cancelled)),
+            format!("{:?}", hosted.ended(host, RunId(2), How::Failed("ValueError: x".into()))),
+        ];
+        assert!(hosted.matched(host, RunId(3), Err("re.error: bad escape".into())).is_none());
+        // It is asked to end after it was heard last.
+        hosted.last_heard.remove(&host);
+        hosted.stop(RunId(4), StopHow::Term);
+        told.extend(heard(|| hosted.stop(RunId(4), StopHow::Kill)));
+        assert!(heard(|| hosted.stop(RunId(4), StopHow::Kill)).is_empty(), "it is told once");
+        let gone = hosted.gone(host).unwrap();
+        told.push(gone.how);
+        while let Ok(end) = ended.try_recv() {
+            told.push(format!("{end:?}"));
+        }
+        insta::assert_snapshot!("told", told.join("\n"));
     }
 
     #[tokio::test]

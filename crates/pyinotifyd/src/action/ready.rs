@@ -25,7 +25,7 @@ use pyinotifyd_core::{
 };
 use pyinotifyd_sys::{
     files::{self, Fault, FileError, Place, Seen, State},
-    lease::{self, Closed},
+    lease::{self, Closed, Doubt},
     time::monotonic,
 };
 use tokio::sync::mpsc;
@@ -218,17 +218,17 @@ fn closed(place: Place<'_>, state: &State, look: &Look) -> Result<Option<Reason>
                 |it| format!("open for writing by pid {} ({})", it.pid, shown(&it.name)),
             )
         })),
-        Closed::Unknown(doubt) => unrest(state, look, DOUBT).map(|left| {
-            let words = move || {
-                format!(
-                    "nobody can tell whether it is open for writing ({doubt}), and it was changed \
-                     less than {} ago",
-                    Human(DOUBT)
-                )
-            };
-            Reason { again: Some(left), ..Reason::new(2, words) }
-        }),
+        Closed::Unknown(doubt) => unrest(state, look, DOUBT)
+            .map(|left| Reason { again: Some(left), ..Reason::new(2, move || in_doubt(doubt)) }),
     })
+}
+
+fn in_doubt(doubt: Doubt) -> String {
+    format!(
+        "nobody can tell whether it is open for writing ({doubt}), and it was changed less than {} \
+         ago",
+        Human(DOUBT)
+    )
 }
 
 fn done_file(path: Vec<u8>) -> Option<Reason> {
@@ -243,5 +243,69 @@ fn done_file(path: Vec<u8>) -> Option<Reason> {
         Err(error) => Some(Reason::new(2, move || {
             format!("cannot look for {}: {}", shown(&path), errors::words(&error))
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use pyinotifyd_core::{plan::SchedulerId, template::Template};
+
+    use super::*;
+    use crate::action::command::tests::{run_of, scheduler};
+
+    fn task(path: &Path) -> ProbeTask {
+        let mut run = run_of(1, &[path.as_os_str().as_bytes()]);
+        ProbeTask { task: run.tasks.remove(0), look: None }
+    }
+
+    fn reason(readiness: Readiness) -> String {
+        match readiness {
+            Readiness::NotYet { reason: Some(reason), .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_reason_to_wait_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, closed] = ["f\n", "closed"].map(|it| dir.path().join(it));
+        let writing = File::create(&path).unwrap();
+        fs::write(&closed, "").unwrap();
+        let long = "x".repeat(300);
+        let file = |name: &str| Ready::DoneFile(Template::parse(&format!("{{pathname}}{name}")));
+        let told = [
+            (Ready::Closed, &path),
+            (Ready::Quiet(Duration::from_secs(3600)), &path),
+            (file(".ok"), &path),
+            (file("/of/a/file"), &path),
+            (file(&long), &path),
+            (file(".ok"), &dir.path().join(&long)),
+        ]
+        .map(|(condition, path)| {
+            let scheduler = Scheduler { ready: vec![condition], ..scheduler(None) };
+            reason(test(&task(path), &scheduler))
+        });
+        drop(writing);
+        let pid = format!("pid {}", std::process::id());
+        let mut told = told.join("\n").replace(&pid, "pid PID").replace(&long, "x…");
+        // The name of the test program's thread.
+        if let Some((before, rest)) = told.split_once("PID (") {
+            told = format!("{before}PID (NAME){}", rest.split_once(')').unwrap().1);
+        }
+        told += "\n";
+        told += &in_doubt(Doubt { call: "fcntl(F_SETLEASE)", errno: 1, opened: true });
+        insta::assert_snapshot!("reasons", told.replace(dir.path().to_str().unwrap(), "@"));
+    }
+
+    #[test]
+    fn a_test_that_nobody_does_is_answered() {
+        let (done, mut answers) = mpsc::unbounded_channel();
+        let tasks = vec![task(Path::new("/w/a"))];
+        let probe = Probe { id: ProbeId(1), scheduler: SchedulerId(0), tasks };
+        drop(Ticket { probe: Some(probe), done });
+        let (_, mut answer) = answers.try_recv().unwrap();
+        assert_eq!(reason(answer.remove(0)), "there is no thread to look at it");
     }
 }

@@ -4,8 +4,8 @@ use std::{fs, num::NonZeroUsize, os::unix::ffi::OsStrExt, path::Path, sync::mpsc
 
 use pyinotifyd_core::{
     filerule::{self, FileAction, FileRule, Matching},
-    pattern::Pattern,
-    plan::{Batch, BatchInput, Exec, Level, LogLine, Process, Scheduler, Shell},
+    pattern::{Pattern, Substitution},
+    plan::{Batch, BatchInput, Exec, Job, Level, LogLine, Process, Scheduler, Shell, User},
     template::{ShellTemplate, Template},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -202,6 +202,56 @@ async fn a_dry_run_only_says_what_would_be() {
         assert_eq!(outcome, (Outcome::Done(Some("dry run".into())), line(said)));
     }
     assert!(full.join("f").exists() && !proof.exists());
+}
+
+#[tokio::test]
+async fn whatever_a_dry_run_would_do_is_told() {
+    let all = Some(Batch { max_items: NonZeroUsize::MAX, input: BatchInput::Args });
+    let stdin = Some(Batch { max_items: NonZeroUsize::MAX, input: BatchInput::Stdin });
+    let user = User {
+        name: "web".into(),
+        uid: 33,
+        gid: 33,
+        home: b"/var/www".as_slice().into(),
+        shell: b"/bin/sh".as_slice().into(),
+    };
+    let cwd = Some(b"/srv/a b".as_slice().into());
+    let web = Process { user: Some(user), cwd, ..Process::default() };
+    let rule = |action, dst_re: Option<&str>, rec| {
+        let src_re = Pattern::new("(?s)^/in/(.*)").unwrap();
+        let dst_re = dst_re.map(|it| Substitution::parse(it, &src_re).unwrap());
+        let Action::Rules(mut rules) = delete(rec) else { unreachable!() };
+        rules[0].action = action;
+        rules[0].matching = Matching::Own { src_re, dst_re };
+        Action::Rules(rules)
+    };
+    let job = Job { id: 1, name: "Uploads.task".into() };
+    let cases = [
+        (exec(&["/bin/x", "--f={pathname}", ""], web.clone()), None),
+        (shell("/bin/x {pathname}", web), None),
+        (shell("x {pathname} | y {maskname}", Process::default()), None),
+        (shell("x \"$@\" | y", Process::default()), all),
+        (shell("x {pathname} | y", Process::default()), all),
+        (exec(&["/bin/x", "{pathname}"], Process::default()), all),
+        (exec(&["/bin/x"], Process::default()), stdin),
+        (message("{maskname} of {pathname}", Level::Error), None),
+        (rule(FileAction::Move, Some(r"/out/\1"), false), None),
+        (rule(FileAction::Copy, Some(r"/out/\1"), false), None),
+        (rule(FileAction::Copy, Some(r"out/\1"), false), None),
+        (rule(FileAction::Delete, None, true), None),
+        (delete(false), None),
+        (Action::Hosted(job), None),
+    ];
+    let mut world = World::new(true);
+    let mut told = Vec::new();
+    for (action, batch) in cases {
+        let paths: [&[u8]; 2] = [b"/in/no\n\x1b[2J", b"/in/no it's"];
+        let paths = if batch.is_some() { &paths[..] } else { &paths[..1] };
+        world.start(Scheduler { batch, ..with(action) }, paths);
+        assert_eq!(world.end().await, Outcome::Done(Some("dry run".into())));
+        told.extend(world.said.try_iter());
+    }
+    insta::assert_snapshot!("dry_run", told.join("\n"));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use super::{terminal, values};
 use crate::{
     control::{
         Places,
-        client::{Client, PATIENCE},
+        client::{Client, PATIENCE, other_answer},
         words::{self, OfHistory, OfTasks, Refused, Reply, Request, Shown, State},
     },
     errors::{Exit, Fatal},
@@ -281,7 +281,7 @@ pub(super) fn text(socket: Option<&Path>, request: &Request, json: bool) -> Resu
         Reply::Text(it) if json => terminal::print(&json::tame(&it.text)),
         Reply::Text(it) => terminal::print(&show::text(&it.text)),
         Reply::Refused(refused) => Err(fatal(refused)),
-        other => Err(Fatal::text(format!("the daemon has answered something else: {other:?}"))),
+        _ => Err(other_answer()),
     }
 }
 

@@ -243,6 +243,28 @@ mod tests {
     }
 
     #[test]
+    fn a_default_that_is_not_read_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let told = [GOOD, BAD].map(|text| {
+            std::fs::write(&path, text).unwrap();
+            let passed_over = Some("/etc/pyinotifyd/other\n.toml".into());
+            let file = ConfigFile { path: path.clone(), language: Language::Toml, passed_over };
+            let all = match read(&file, &Options::new(None, false)) {
+                Ok(read) => read.loaded.warnings,
+                Err(diagnostics) => diagnostics,
+            };
+            all.last().unwrap().one_line()
+        });
+        let at = dir.path().to_str().unwrap();
+        assert_eq!(
+            told.map(|it| it.replace(at, "@")),
+            [r"/etc/pyinotifyd/other\n.toml: this file is not read; help: @/config.toml comes first";
+                2]
+        );
+    }
+
+    #[test]
     fn a_linter_answers_on_stdout() {
         insta::assert_snapshot!(page(CheckManner::Check, CheckFormat::Text, false));
     }

@@ -393,6 +393,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_as_it_is_or_cannot_be_done_is_told_with_the_reason() {
+        let mut told = Vec::new();
+        let mut tell = |what: &str, world: &World, way| {
+            told.push(format!("{what}:\n{}\n", world.run(way).trim_end()));
+        };
+        tell("nothing to install into", &World::with(&[]), Way::Install);
+        let unit = "lib/systemd/system/pyinotifyd.service";
+        let config = "etc/pyinotifyd/config";
+        for way in [Way::Install, Way::Uninstall] {
+            let world = World::new();
+            world.write(unit, SERVICE_OF_SOMEBODY);
+            world.write(&format!("{config}.py"), "# mine");
+            world.write("var/lib/pyinotifyd/", "");
+            tell("files of somebody", &world, way);
+        }
+        let world = World::new();
+        world.write(&format!("{config}.toml"), "");
+        tell("another configuration", &world, Way::Install);
+        let world = World::new();
+        world.write(
+            "var/lib/dpkg/info/pyinotifyd.list",
+            "/usr/lib/systemd/system/pyinotifyd.service\n",
+        );
+        tell("a package", &world, Way::Uninstall);
+        let world = World::with(&["lib/systemd/system/", "outside/"]);
+        symlink("/proc", world.root().join("etc")).unwrap();
+        tell("a link out of the root", &world, Way::Install);
+        let world = World::with(&["lib/systemd/system/", "etc/pyinotifyd"]);
+        tell("a file in place of a directory", &world, Way::Install);
+        let world = World::new();
+        let program = Path::new("/opt/a b\n/pyinotifyd");
+        let error = carry_out(Way::Install, false, &world.root(), program).unwrap_err();
+        told.push(format!("a program that cannot be named:\n{error}"));
+        insta::assert_snapshot!("told", told.join("\n"));
+    }
+
+    #[test]
     fn the_service_starts_this_program() {
         let world = World::new();
         world.run(Way::Install);

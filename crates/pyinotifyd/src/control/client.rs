@@ -27,6 +27,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// escaped, are shorter.
 const LONGEST: u64 = 256 << 20;
 
+/// What may be the matter with an answer.
+const OTHER_VERSION: &str = "are this program and the daemon of the same version?";
+
 /// A connection to the daemon.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -42,20 +45,7 @@ impl Client {
     ///
     /// None does (exit status 69), or we may not (1).
     pub(crate) fn connect(path: &Path) -> Result<Self, Fatal> {
-        let stream = stream(path).map_err(|error| {
-            let at = shown_path(path);
-            let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {}", words(&error)));
-            match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => fatal
-                    .exit(Exit::Unavailable)
-                    .hint("is it running? name its socket with --socket if it has another"),
-                io::ErrorKind::PermissionDenied => {
-                    fatal.hint("ask as root, or as the user that it runs as")
-                }
-                io::ErrorKind::WouldBlock => fatal.hint("it takes no connections: does it hang?"),
-                _ => fatal,
-            }
-        })?;
+        let stream = stream(path).map_err(|error| unreachable(path, &error))?;
         Ok(Self { stream: BufReader::new(stream), patience: None })
     }
 
@@ -92,7 +82,7 @@ impl Client {
         let Some(line) = line else { return Ok(None) };
         let reply = serde_json::from_str(&line).map_err(|error| {
             Fatal::text(format!("the daemon's answer is not understood: {error}"))
-                .hint("are this program and the daemon of the same version?")
+                .hint(OTHER_VERSION)
         })?;
         Ok(Some((reply, json::tame(&line))))
     }
@@ -143,6 +133,27 @@ fn stream(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
+/// Why there is no connection.
+fn unreachable(path: &Path, error: &io::Error) -> Fatal {
+    let at = shown_path(path);
+    let fatal = Fatal::text(format!("cannot ask the daemon at {at}: {}", words(error)));
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => fatal
+            .exit(Exit::Unavailable)
+            .hint("is it running? name its socket with --socket if it has another"),
+        io::ErrorKind::PermissionDenied => {
+            fatal.hint("ask as root, or as the user that it runs as")
+        }
+        io::ErrorKind::WouldBlock => fatal.hint("it takes no connections: does it hang?"),
+        _ => fatal,
+    }
+}
+
+/// What was answered answers something else.
+pub(crate) fn other_answer() -> Fatal {
+    Fatal::text("the daemon has answered something else than was asked").hint(OTHER_VERSION)
+}
+
 fn lost(error: &io::Error, patience: Option<Duration>) -> Fatal {
     match (error.kind(), patience) {
         (io::ErrorKind::WouldBlock, Some(patience)) => {
@@ -155,6 +166,21 @@ fn lost(error: &io::Error, patience: Option<Duration>) -> Fatal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_told_with_what_helps() {
+        let path = Path::new("/run/\n/control.sock");
+        let errno = io::Error::from_raw_os_error;
+        // ENOENT, ECONNREFUSED, EACCES, EAGAIN, ENOTSOCK, ECONNRESET.
+        let mut told =
+            [2, 111, 13, 11, 88].map(|it| unreachable(path, &errno(it)).to_string()).to_vec();
+        let long = line(&mut "abcd\n".as_bytes(), 3).unwrap_err();
+        let patience = Some(Duration::from_millis(1500));
+        let lost = [(&errno(11), patience), (&errno(104), patience), (&long, None)];
+        told.extend(lost.map(|(error, patience)| super::lost(error, patience).to_string()));
+        told.push(other_answer().to_string());
+        insta::assert_snapshot!("told", told.join("\n\n"));
+    }
 
     #[test]
     fn a_line_has_a_bound() {

@@ -148,19 +148,28 @@ async fn accept(listener: UnixListener, ask: mpsc::Sender<Asked>) {
                 continue;
             }
         };
-        let is_allowed = stream.peer_cred().is_ok_and(|it| it.uid() == 0 || it.uid() == owner);
-        if !is_allowed {
-            ::log::warn!("the control socket has refused a connection of another user");
+        let uid = stream.peer_cred().map(|it| it.uid()).ok();
+        if uid.is_none_or(|it| it != 0 && it != owner) {
+            let who = uid.map_or_else(|| "an unknown user".to_owned(), |it| format!("user {it}"));
+            ::log::warn!("the control socket has refused a connection of {who}");
+            let said = "only root, and the user that the daemon runs as, may ask it";
+            tokio::spawn(refuse(stream, Refused::new(Code::NotAllowed, said)));
             continue;
         }
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => drop(tokio::spawn(serve(stream, ask.clone(), place))),
-            Err(_) => drop(tokio::spawn(async move {
-                let refused = Refused::new(Code::Busy, "there are too many connections");
-                write(&mut { stream }, &Reply::Refused(refused)).await
-            })),
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            tokio::spawn(serve(stream, ask.clone(), place));
+        } else {
+            let said = format!("there are {CONNECTIONS} connections already");
+            let refused =
+                Refused::new(Code::Busy, said).hint("end one: a `tail` or `top`, or what hangs");
+            tokio::spawn(refuse(stream, refused));
         }
     }
+}
+
+async fn refuse(mut stream: UnixStream, refused: Refused) {
+    // Who has gone need not be told.
+    write(&mut stream, &Reply::Refused(refused)).await;
 }
 
 /// Serves a connection until it ends. What goes wrong with it is nobody else's business.
@@ -218,7 +227,7 @@ async fn serve(
 
 /// A request from its line.
 pub(crate) fn understand(line: &[u8]) -> Result<Request, Refused> {
-    let error = match serde_json::from_slice(line) {
+    let error = match serde_json::from_slice(line.trim_ascii_end()) {
         Ok(request) => return Ok(request),
         Err(_) if line.last() != Some(&b'\n') && line.len() == LONGEST => {
             format!("a request is at most {LONGEST} bytes long, with a newline at its end")
@@ -233,4 +242,30 @@ pub(crate) fn understand(line: &[u8]) -> Result<Request, Refused> {
 async fn write(to: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> Option<()> {
     let line = json::line(reply);
     tokio::time::timeout(PATIENCE, to.write_all(&line)).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::words::Text;
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_told_so_behind_what_it_gets() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let (ask, mut asked) = mpsc::channel(1);
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        tokio::spawn(serve(theirs, ask, place));
+        ours.write_all(b"{\"ask\":\"tail\"}\n").await.unwrap();
+        let Asked { answer, .. } = asked.recv().await.unwrap();
+        // Nobody else is asked to do anything meanwhile.
+        let text = || Reply::Text(Text { text: String::new() });
+        let sent = std::iter::repeat_with(|| answer.send(text())).take_while(|it| *it).count();
+        assert_eq!((sent, answer.is_wanted()), (BACKLOG, true));
+        drop(answer);
+        let mut lines = BufReader::new(ours).lines();
+        for _ in 0..sent {
+            assert!(lines.next_line().await.unwrap().unwrap().contains("\"text\""));
+        }
+        insta::assert_snapshot!("too_slow", lines.next_line().await.unwrap().unwrap());
+    }
 }

@@ -10,8 +10,9 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use super::{
-    Places,
-    words::{Reply, Request},
+    LONGEST, Places,
+    server::understand,
+    words::{Refused, Reply, Request},
 };
 
 const HEAD: &str = "\
@@ -53,6 +54,38 @@ fn the_socket_is_where_the_service_manager_or_the_user_has_a_place() {
     assert_eq!(places.of_daemon().as_ref(), Some(&own));
     assert_eq!(places.of_client(|it| it == own), own);
     assert_eq!(Some(places.of_client(|_| false)), system);
+}
+
+/// Those that understand the words and refuse what they ask are in `tests/messages/control.rs`.
+#[test]
+fn what_is_no_request_is_told() {
+    let long = vec![b' '; LONGEST];
+    let lines: [&[u8]; 14] = [
+        b"\n",
+        b"status\n",
+        b"\"status\"\n",
+        b"{}\n",
+        b"{\"ask\":\"dance\"}\n",
+        b"{\"ask\":\"dance\\u001b[2J\\n\"}\n",
+        b"{\"ask\":7}\n",
+        b"{\"ask\":\"cancel\"}\n",
+        b"{\"ask\":\"cancel\",\"task\":7}\n",
+        b"{\"ask\":\"tasks\",\"state\":\"dead\"}\n",
+        b"{\"ask\":\"tasks\",\"limit\":-1}\n",
+        b"{\"ask\":\"status\"",
+        b"\xff\n",
+        &long,
+    ];
+    let told = lines.map(|line| {
+        let Refused { code, message, hint } = understand(line).unwrap_err();
+        let line = if line == long {
+            "…".into()
+        } else {
+            line.trim_ascii_end().escape_ascii().to_string()
+        };
+        format!("{line}\n  {code:?}: {message}\n  {}", hint.unwrap())
+    });
+    insta::assert_snapshot!("refused", told.join("\n"));
 }
 
 #[test]

@@ -20,7 +20,12 @@ pub(crate) const TASKS: (usize, usize) = (1_000, 10_000);
 /// What can be asked. The names of the variants stand in the field `ask`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(tag = "ask", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+#[serde(
+    tag = "ask",
+    rename_all = "kebab-case",
+    rename_all_fields = "snake_case",
+    expecting = "an object with the field `ask`"
+)]
 pub(crate) enum Request {
     /// How the daemon is.
     Status,
@@ -436,6 +441,8 @@ pub(crate) struct Refused {
 pub(crate) enum Code {
     /// What was sent is no request.
     BadRequest,
+    /// Whoever asks is neither root nor the user that the daemon runs as.
+    NotAllowed,
     /// There is no task of this id.
     NoSuchTask,
     /// The task runs already.

@@ -29,7 +29,7 @@ use super::{
     start::{Connected, Process},
     wire::{Decoder, Frames, FromHost, ToHost},
 };
-use crate::json::Value;
+use crate::{errors::words, json::Value};
 
 /// With more waiting for it than this, a host gets no records of the log.
 const LOG_BACKLOG: usize = 8 << 20;
@@ -425,7 +425,9 @@ impl Server {
     }
 
     fn go_on_writing(&mut self) -> Result<(), Option<String>> {
-        self.writing.go_on(self.link.get_ref()).map_err(|error| Some(error.to_string()))
+        self.writing
+            .go_on(self.link.get_ref())
+            .map_err(|error| Some(format!("write: {}", words(&error))))
     }
 
     fn beat(&self) -> Pulse {

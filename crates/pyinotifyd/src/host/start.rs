@@ -14,12 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pyinotifyd_core::time::Human;
 use pyinotifyd_sys::process::{self, Child, Ended, Spawn};
 
 use super::{
     find::Clues,
     package,
-    wire::{Decoder, Frames, FromHost, Logging, ToHost},
+    wire::{Decoder, Frames, FromHost, Logging, ToHost, WireError},
 };
 use crate::{
     config::{
@@ -133,7 +134,7 @@ impl Process {
             Ok(Some(Ended::Exited(status))) => format!("exit status {status}"),
             Ok(Some(Ended::Signalled(signal))) => format!("signal {signal}"),
             Ok(None) => "it closed its link".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => words(&error),
         }
     }
 }
@@ -150,12 +151,12 @@ pub(crate) fn load(
 ) -> Result<(Loaded, Connected), Vec<Diagnostic>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let file = PythonFile::open(&path, environment)?;
-    let mistake = |message: String| vec![file.mistake(message)];
-    let python = options.clues.follow().map_err(|error| {
-        vec![file.mistake(error.to_string()).hint("name one with --python or $PYINOTIFYD_PYTHON")]
-    })?;
+    let no_python = |message: String| {
+        vec![file.mistake(message).hint("name one with --python or $PYINOTIFYD_PYTHON")]
+    };
+    let python = options.clues.follow().map_err(|error| no_python(error.to_string()))?;
     let mut start = Start::spawn(&python).map_err(|error| {
-        mistake(format!("cannot start {}: {}", shown_path(&python), words(&error)))
+        no_python(format!("cannot start {}: {}", shown_path(&python), words(&error)))
     })?;
     let heard =
         start.introduce(path.as_os_str().as_bytes(), options.debug).and_then(|()| start.listen());
@@ -165,18 +166,8 @@ pub(crate) fn load(
             start.process.end();
             return Err(file.refused(&said, environment));
         }
-        Err(End::Late) => {
-            let text = format!("it has not been read within {} s", PATIENCE.as_secs());
-            return Err(vec![
-                file.mistake(text)
-                    .hint("what takes long belongs in a task, not in the configuration"),
-            ]);
-        }
-        Err(End::Odd(text)) => return Err(mistake(text)),
-        Err(End::Gone) => {
-            let how = start.process.post_mortem();
-            let text = format!("Python has ended ({how}) before it had read the file");
-            let hint = format!("it was {}; see what it printed", shown_path(&python));
+        Err(end) => {
+            let (text, hint) = end.tell(&python, || start.process.post_mortem());
             return Err(vec![file.mistake(text).hint(hint)]);
         }
     };
@@ -253,7 +244,28 @@ enum Answer {
 enum End {
     Gone,
     Late,
-    Odd(String),
+    Odd(WireError),
+}
+
+impl End {
+    /// What is said of it, and what helps. `how`: in which way the process has ended.
+    fn tell(self, python: &Path, how: impl FnOnce() -> String) -> (String, String) {
+        let python = shown_path(python);
+        match self {
+            Self::Gone => (
+                format!("Python has ended ({}) before it had read the file", how()),
+                format!("it was {python}; see what it printed"),
+            ),
+            Self::Late => (
+                format!("the file has not been read within {}", Human(PATIENCE)),
+                "what takes long belongs in a task, not in the configuration".to_owned(),
+            ),
+            Self::Odd(error) => (
+                format!("Python was ended: {error}"),
+                format!("it was {python}; is that a Python?"),
+            ),
+        }
+    }
 }
 
 impl Start {
@@ -291,9 +303,7 @@ impl Start {
         let (mut version, mut how) = (String::new(), Logging::default());
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let frame =
-                self.decoder.frame().map_err(|error| End::Odd(format!("Python: {error}")))?;
-            let Some(messages) = frame else {
+            let Some(messages) = self.decoder.frame().map_err(End::Odd)? else {
                 let read = self.read(deadline, &mut buffer)?;
                 self.decoder.push(&buffer[..read]);
                 continue;
@@ -349,4 +359,30 @@ fn variables() -> impl Iterator<Item = Vec<u8>> {
 pub(crate) fn introduction(host: &Connected, path: &Path) -> String {
     let path = shown_path(path);
     format!("Python {} (process {}) runs {path}", host.python, host.pid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::heard;
+
+    #[test]
+    fn a_file_of_which_python_says_nothing_is_told_with_what_helps() {
+        let mut odd = Decoder::default();
+        odd.push(b"\x02\0\0\0{}");
+        let ends = [End::Gone, End::Late, End::Odd(odd.frame().unwrap_err())];
+        let told = ends.map(|end| {
+            let (text, hint) = end.tell(Path::new("/venv/\n/python3"), || "signal 9".into());
+            format!("{text}\n  {hint}")
+        });
+        insta::assert_snapshot!("ends", told.join("\n"));
+    }
+
+    #[test]
+    fn a_host_that_does_not_end_by_itself_is_told_of() {
+        let Connected { process, link, .. } = Connected::mute();
+        let heard = heard(|| process.end());
+        assert_eq!(heard, ["WARN - Python has not ended by itself: it is killed"]);
+        drop(link);
+    }
 }

@@ -161,8 +161,12 @@ impl Decoder {
 fn message(value: &Value) -> Result<FromHost, WireError> {
     let items = value.list().unwrap_or_default();
     let word = items.first().and_then(Value::text).unwrap_or_default();
-    read(&word, items.get(1..).unwrap_or_default())
-        .ok_or_else(|| WireError(format!("a message `{}`", word.escape_default())))
+    read(&word, items.get(1..).unwrap_or_default()).ok_or_else(|| {
+        WireError(match &*word {
+            "" => "a message without a name".to_owned(),
+            word => format!("a message `{}`", word.escape_default()),
+        })
+    })
 }
 
 fn read(word: &str, items: &[Value]) -> Option<FromHost> {
@@ -530,6 +534,33 @@ mod tests {
     use pyinotifyd_core::task::TaskId;
 
     use super::*;
+
+    #[test]
+    fn what_cannot_be_understood_is_told() {
+        let frame = |text: &str| {
+            [&u32::try_from(text.len()).unwrap().to_le_bytes(), text.as_bytes()].concat()
+        };
+        let texts = [
+            "{",
+            "{}",
+            "[1]",
+            r#"[["hello",{"protocol":2,"python":"3.12"}]]"#,
+            r#"[["fare\n\u001bwell"]]"#,
+            r#"[["ended","x","done",null]]"#,
+            r#"[["log",20,"root"]]"#,
+        ];
+        let mut told = texts
+            .map(|text| {
+                let mut decoder = Decoder::default();
+                decoder.push(&frame(text));
+                format!("{text}: {}", decoder.frame().unwrap_err())
+            })
+            .to_vec();
+        let mut decoder = Decoder::default();
+        decoder.push(&[0xff; 4]);
+        told.push(decoder.frame().unwrap_err().to_string());
+        insta::assert_snapshot!("errors", told.join("\n"));
+    }
 
     /// `value` with what is different each time (`"*"`) filled in with `"1"`, or `1` in a list.
     fn filled(value: &Value, in_list: bool) -> Value {

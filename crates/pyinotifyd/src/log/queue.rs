@@ -9,6 +9,7 @@
 //! and no line comes in between. Of several states of what it shows, the last counts.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Write},
     mem,
@@ -360,14 +361,8 @@ impl Writer {
     fn tell(&mut self, dropped: u64) {
         let lost = mem::take(&mut self.lost) + dropped;
         if lost > 0 {
-            let lines = Count(
-                lost,
-                "line of the log was dropped: it",
-                "lines of the log were dropped: they",
-            );
-            let message = format!("{lines} came too fast");
             let mut line = Vec::new();
-            stderr::write(&mut line, &record(&message));
+            stderr::write(&mut line, &record(&came_too_fast(lost)));
             self.send_stderr(&line);
             if self.lost > 0 {
                 self.lost = lost;
@@ -426,8 +421,7 @@ impl Writer {
             // One that is only slow takes the next line.
             if !self.unreached && error.kind() != io::ErrorKind::WouldBlock {
                 self.unreached = true;
-                let address = way.address();
-                let message = format!("cannot reach syslog at {address}: {}", words(&error));
+                let message = unreached(&way.address(), &error);
                 let mut line = Vec::new();
                 stderr::write(&mut line, &record(&message));
                 self.send_stderr(&line);
@@ -436,9 +430,8 @@ impl Writer {
         }
         self.unreached = false;
         if self.unsent > 0 {
-            let lines = Count(self.unsent, "line", "lines");
-            let message = format!("{lines} of the log did not reach syslog");
             let mut line = Vec::new();
+            let message = not_sent(self.unsent);
             syslog::write(&mut line, &record(&message), *facility, std::process::id());
             if way.send(&line).is_ok() {
                 self.unsent = 0;
@@ -450,6 +443,20 @@ impl Writer {
 /// What a terminal does not take of the bar is not missed.
 fn draw(mut terminal: &File, bytes: &[u8]) {
     let _ = terminal.write_all(bytes);
+}
+
+fn came_too_fast(lost: u64) -> String {
+    let lines =
+        Count(lost, "line of the log was dropped: it", "lines of the log were dropped: they");
+    format!("{lines} came too fast")
+}
+
+fn unreached(address: &impl fmt::Display, error: &io::Error) -> String {
+    format!("cannot reach syslog at {address}: {}", words(error))
+}
+
+fn not_sent(lines: u64) -> String {
+    format!("{} of the log did not reach syslog", Count(lines, "line", "lines"))
 }
 
 /// A warning of the log about itself.
@@ -468,6 +475,12 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     /// What is no terminal.
+    #[test]
+    fn what_is_lost_on_the_way_is_told() {
+        let told = [1, 2].map(|lines| format!("{}\n{}", came_too_fast(lines), not_sent(lines)));
+        insta::assert_snapshot!("lost", told.join("\n"));
+    }
+
     fn none() -> Columns {
         Box::new(|| None)
     }

@@ -277,12 +277,25 @@ mod tests {
     fn each_refusal_says_what_is_wrong() {
         let refusals = [
             Refusal::Malformed,
+            Refusal::Misdirected,
             Refusal::NotFound,
             Refusal::NotAllowed,
             Refusal::TooSlow,
             Refusal::TooLarge,
             Refusal::Busy,
         ];
+        // A new one belongs above.
+        for it in refusals {
+            match it {
+                Refusal::Malformed
+                | Refusal::Misdirected
+                | Refusal::NotFound
+                | Refusal::NotAllowed
+                | Refusal::TooSlow
+                | Refusal::TooLarge
+                | Refusal::Busy => (),
+            }
+        }
         let told = refusals.map(|it| {
             let answer = refused(it);
             String::from_utf8_lossy(answer.bytes(false)).replace("\r\n", "\n")

@@ -12,6 +12,7 @@ use std::{
 
 use pyinotifyd_core::{
     engine::{Input, Life},
+    event::Event,
     explain::explain,
     path::below,
     plan::SchedulerId,
@@ -400,11 +401,13 @@ impl Loop {
                 .hint("`pyinotifyd history` lists those that are remembered")
         })?;
         let scheduler = self.scheduler_named(&it.scheduler)?;
-        let event = Arc::clone(&it.event);
-        self.handle(Input::Order(Order { kind: OrderKind::Schedule, scheduler, event }));
+        // One of its own, by which the task is known from one that runs for the same.
+        let event = Arc::new(Event::clone(&it.event));
+        let order = Order { kind: OrderKind::Schedule, scheduler, event: Arc::clone(&event) };
+        self.handle(Input::Order(order));
         // Unless it runs already, and `busy` says that nothing comes of it.
         let is_it =
-            |new: &TaskView| new.scheduler == Some(scheduler) && Arc::ptr_eq(&new.event, &it.event);
+            |new: &TaskView| new.scheduler == Some(scheduler) && Arc::ptr_eq(&new.event, &event);
         let new = self.engine.schedule().tasks().find(is_it).map(|it| it.id);
         let Some(new) = new else {
             let said = "nothing was ordered: a task for its path runs already";
@@ -454,9 +457,14 @@ impl Loop {
     fn scheduler_named(&self, name: &str) -> Result<SchedulerId, Refused> {
         let plan = self.engine.plan();
         plan.schedulers().find(|(_, it)| *it.name == *name).map(|(id, _)| id).ok_or_else(|| {
+            let refused =
+                Refused::new(Code::NoSuchScheduler, format!("there is no scheduler {name}"));
             let names: Vec<&str> = plan.schedulers.iter().map(|it| &*it.name).collect();
-            Refused::new(Code::NoSuchScheduler, format!("there is no scheduler {name}"))
-                .hint(format!("there are {}", names.join(", ")))
+            match *names {
+                [] => refused.hint("there is none at all"),
+                [only] => refused.hint(format!("there is {only}")),
+                _ => refused.hint(format!("there are {}", names.join(", "))),
+            }
         })
     }
 }

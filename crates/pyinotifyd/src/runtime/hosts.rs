@@ -3,6 +3,8 @@
 //! A configuration is read on a thread, whatever its language: config.py may take its time, and so
 //! may the look-up of a user. What came of it arrives here as [`Loaded`].
 
+mod words;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant as Clock},
@@ -21,7 +23,7 @@ use tokio::sync::mpsc;
 use super::{Fresh, Loop, Source};
 use crate::{
     action::hosted::{self, Gone, task_id},
-    errors::words,
+    errors,
     host::{
         live::{Heard, HostId},
         start,
@@ -184,7 +186,7 @@ impl Loop {
         if let Some(host) = fresh.host {
             let description = host.description.clone();
             if let Err(error) = self.actions.hosted.attach(host) {
-                ::log::error!("cannot speak with Python: {}", words(&error));
+                ::log::error!("cannot speak with Python: {}", errors::words(&error));
                 return self.restart();
             }
             self.description = Some(description);
@@ -199,7 +201,7 @@ impl Loop {
         let after = self.loading.backoff;
         self.loading.backoff = (after * 2).min(BACKOFF.1);
         self.loading.restarts += 1;
-        ::log::warn!("Python is started again in {} s", after.as_secs_f64());
+        ::log::warn!("{}", words::again(after));
         self.loading.read(after, |it| Loaded::Restart(it.load()));
     }
 
@@ -216,10 +218,7 @@ impl Loop {
             }
             Heard::Silent(since) => {
                 self.silent_since = Clock::now().checked_sub(since);
-                ::log::error!(
-                    "Python has not answered for {} s: a task blocks it, and all others wait",
-                    since.as_secs()
-                );
+                ::log::error!("{}", words::silent(since));
             }
             Heard::Overdue(run) => self.actions.hosted.overdue(host, run),
             Heard::Gone(why) => {
@@ -230,8 +229,7 @@ impl Loop {
                     return;
                 }
                 self.silent_since = None;
-                let why = why.map(|it| format!(": {it}")).unwrap_or_default();
-                ::log::error!("Python has ended ({how}){why}; its tasks have failed");
+                ::log::error!("{}", words::ended(&how, why.as_deref()));
                 if lived >= HEALTHY {
                     self.loading.backoff = BACKOFF.0;
                 }
@@ -290,12 +288,7 @@ impl Loop {
             }
             FromHost::Blocked { run, seconds, stack } => {
                 let path = run.and_then(|it| self.actions.hosted.path_of(it));
-                let whose = path.map(|it| format!("the task for {}", shown(it)));
-                let whose = whose.unwrap_or_else(|| "something".to_owned());
-                ::log::error!(
-                    "{whose} has blocked Python's event loop for {seconds:.0} s: all tasks in \
-                     Python wait"
-                );
+                ::log::error!("{}", words::blocked(path, seconds));
                 for line in stack.lines() {
                     ::log::error!("{}", shown(line.as_bytes()));
                 }
@@ -313,9 +306,7 @@ impl Loop {
     fn order(&mut self, kind: OrderKind, scheduler: &str, event: Event) {
         let plan = Arc::clone(self.engine.plan());
         let Some(id) = find(&plan, scheduler) else {
-            let path = shown(&event.pathname).to_string();
-            let name = shown(scheduler.as_bytes()).to_string();
-            return ::log::warn!("scheduler {name} is not in force any more: nothing for {path}");
+            return ::log::warn!("{}", words::not_in_force(scheduler, &event.pathname));
         };
         let event = placed(&plan, event);
         self.handle(Input::Order(Order { kind, scheduler: id, event }));

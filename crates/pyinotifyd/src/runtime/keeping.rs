@@ -24,7 +24,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::{
     errors::{Fatal, words},
-    store::{EndedRow, Kept, Opened, Reply, RowState, Say, Store, TaskRow, Trouble, Writer},
+    store::{
+        EndedRow, Kept, Opened, Reply, RowState, Say, SetAside, Store, TaskRow, Trouble, Writer,
+    },
 };
 
 /// The store, and what waits for it.
@@ -149,8 +151,9 @@ impl Keeping {
             error: None,
             silence: Silence::default(),
         };
-        let told = set_aside.map(|path| Report::StoreSetAside {
+        let told = set_aside.map(|SetAside { path, error }| Report::StoreSetAside {
             path: std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).into(),
+            error,
         });
         Ok((keeping, restored(clock, kept), told))
     }
@@ -260,6 +263,7 @@ impl Keeping {
                 None => Heard::Nothing,
             },
             Reply::WantFence(number) => Heard::Fence(number),
+            Reply::Trouble(Trouble::Tight { error }) => Heard::Tell(Report::StoreTight { error }),
             Reply::Trouble(Trouble::Degraded { error }) => {
                 self.error = Some(error.clone());
                 // Why it does not answer is told by this.

@@ -12,6 +12,7 @@ use std::{
 
 use pyinotifyd_core::{
     record::Wd,
+    time::Human,
     tree::{Enter, EnterError, Found, MountChange, Ticket},
 };
 use pyinotifyd_sys::{
@@ -67,7 +68,8 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn new(wake: Arc<Notify>) -> Result<Self, Fatal> {
         let inotify = Inotify::new().map_err(|error| no_instance(&error))?;
-        let threads = |error| Fatal::text(format!("cannot start a thread: {}", words(&error)));
+        let threads =
+            |error| Fatal::text(format!("cannot start the threads that watch: {}", words(&error)));
         let waker = Arc::clone(&wake);
         let reader =
             Reader::spawn(&inotify, BACKLOG, move || waker.notify_one()).map_err(threads)?;
@@ -163,7 +165,12 @@ impl Kernel {
     fn give_up(&mut self, out: &mut Vec<(Ticket, Result<Found, EnterError>)>) {
         let walkers = match spawn_walkers(&self.inotify, &self.wake) {
             Ok(walkers) => walkers,
-            Err(error) => return ::log::error!("cannot start a thread: {}", words(&error)),
+            Err(error) => {
+                return ::log::error!(
+                    "cannot start threads in place of those that a file system holds up: {}",
+                    words(&error)
+                );
+            }
         };
         let waiting = std::mem::replace(&mut self.walkers, walkers).abandon();
         let (kept, hung) = std::mem::take(&mut self.asked)
@@ -178,8 +185,7 @@ impl Kernel {
         }
         let hung: VecDeque<(Ticket, Clock)> = hung;
         for (ticket, _) in hung {
-            let error = format!("its file system has not answered for {} s", PATIENCE.as_secs());
-            out.push((ticket, Err(EnterError::Failed(error))));
+            out.push((ticket, Err(EnterError::Failed(silent()))));
         }
     }
 
@@ -263,6 +269,11 @@ fn watched(mounts: MountWatch) -> io::Result<AsyncFd<MountWatch>> {
     AsyncFd::with_interest(mounts, Interest::PRIORITY | Interest::ERROR)
 }
 
+/// Why a directory is not watched whose walker has not come back.
+fn silent() -> String {
+    format!("its file system has not answered for {}", Human(PATIENCE))
+}
+
 fn no_instance(error: &InitError) -> Fatal {
     let hint = match &error {
         InitError::InstanceLimit { .. } => {
@@ -293,5 +304,10 @@ mod tests {
         ];
         let told = errors.map(|it| no_instance(&it).to_string());
         insta::assert_snapshot!("no_instance", told.join("\n\n"));
+    }
+
+    #[test]
+    fn a_file_system_that_holds_up_its_walker_is_told() {
+        assert_eq!(silent(), "its file system has not answered for 10s");
     }
 }

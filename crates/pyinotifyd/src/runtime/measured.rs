@@ -134,3 +134,25 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::log::heard;
+
+    #[tokio::test]
+    async fn where_metrics_are_served_or_why_not_is_told() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let mut measuring = Measuring::new(None);
+        let mut serve = |address: String| {
+            let said = heard(|| measuring.serve(Some(address.parse().unwrap()))).concat();
+            let port = measuring.server.as_ref().map_or(address, |it| it.address().to_string());
+            said.replace(port.rsplit(':').next().unwrap(), "PORT")
+        };
+        let told = [serve(address.to_string()), serve("127.0.0.1:0".into())];
+        insta::assert_snapshot!("metrics", told.join("\n"));
+    }
+}

@@ -87,7 +87,7 @@ fn end(strays: &[Stray]) -> Vec<StrayEnd> {
             let patience = stray.kill_after.min(LONGEST);
             ::log::warn!(
                 "process {} of before the start still runs for the task {}: it has up to {} to end, \
-                 nothing starts before",
+                 and no task starts before that",
                 session.id(),
                 stray.task,
                 Human(patience)

@@ -16,6 +16,7 @@ use std::{
 use pyinotifyd_core::{
     path::{below, shown},
     stamp::Stamp,
+    time::Human,
     tree::Kind,
 };
 use pyinotifyd_sys::{enter, lease, mounts::MountWatch, stamp};
@@ -135,10 +136,10 @@ impl Eyes {
         let Some(thread) = self.thread.take() else { return };
         let mount = mount_of(path);
         log::warn!(
-            "the file system at {} has not answered for {} s: what changes there is not known to \
+            "the file system at {} has not answered for {}: what changes there is not known to \
              have been told until it does",
             shown(&mount),
-            self.patience.as_secs()
+            Human(self.patience)
         );
         self.hung.push((mount, thread.found));
     }
@@ -236,6 +237,7 @@ mod tests {
     use std::sync::{Arc, Mutex, PoisonError};
 
     use super::*;
+    use crate::log::heard;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -267,16 +269,21 @@ mod tests {
         let unknown = Looked::Racy;
         let known = Looked::Is(None);
         let paths = places(&["/a", "/proc/x", "/b", "/proc/y"]);
-        assert_eq!(eyes.look(&paths), [known, unknown, known, unknown]);
+        let mut said = heard(|| {
+            assert_eq!(eyes.look(&paths), [known, unknown, known, unknown]);
+        });
         // From now on nobody waits for it.
         let mut eyes = eyes.with_patience(LONG);
         assert_eq!(eyes.look(&places(&["/proc/x", "/proc/y", "/c"])), [unknown, unknown, known]);
         assert_eq!(eyes.stamps(vec![b"/proc/y".to_vec()]), [None]);
         release.send(()).unwrap();
         drop(release);
-        while eyes.look(&places(&["/proc/y"])) != [known] {
-            thread::yield_now();
-        }
+        said.extend(heard(|| {
+            while eyes.look(&places(&["/proc/y"])) != [known] {
+                thread::yield_now();
+            }
+        }));
+        insta::assert_snapshot!("hung", said.join("\n"));
         assert_eq!(eyes.look(&places(&["/proc/x"])), [known]);
         assert!(eyes.hung.is_empty());
     }

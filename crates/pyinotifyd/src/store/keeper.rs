@@ -60,13 +60,21 @@ pub(super) struct Keeper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Well,
-    /// It has been told. The next try is then; `blocked`: the batch could not be written.
+    /// The next try is then; `blocked`: the batch could not be written.
     Degraded {
         next: Instant,
         pause: Duration,
         blocked: bool,
+        told: Told,
     },
     Failed,
+}
+
+/// Which trouble was told last. Worse ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Tight,
+    Degraded,
 }
 
 /// What opening has found.
@@ -108,8 +116,7 @@ impl Keeper {
     /// Holds back room for hard times. That there is none is trouble already.
     pub(super) fn begin(&mut self, now: Instant, out: &mut Heard) {
         if let Err(error) = self.room.take() {
-            let error = format!("cannot hold back room on the disk: {}", words(&error));
-            self.degrade(now, false, error, out);
+            self.degrade(now, false, words(&error), out);
         }
     }
 
@@ -247,12 +254,12 @@ impl Keeper {
         match self.understand(fault.cause) {
             cause @ (Cause::NoRoom | Cause::PerhapsNoRoom | Cause::Held) => {
                 let freed = cause != Cause::Held && self.room.give();
-                self.degrade(now, true, format!("cannot write to the store: {}", fault.error), out);
+                self.degrade(now, true, fault.error, out);
                 if freed {
                     self.flush(now, out);
                 }
             }
-            Cause::Corrupt | Cause::Failed => self.fail(&fault, out),
+            Cause::Corrupt | Cause::Failed => self.fail(fault, out),
         }
     }
 
@@ -318,23 +325,29 @@ impl Keeper {
             match self.understand(fault.cause) {
                 // The log grows on until that fails as well.
                 Cause::NoRoom | Cause::PerhapsNoRoom | Cause::Held => (),
-                Cause::Corrupt | Cause::Failed => self.fail(&fault, out),
+                Cause::Corrupt | Cause::Failed => self.fail(fault, out),
             }
         }
     }
 
     fn degrade(&mut self, now: Instant, blocked: bool, error: String, out: &mut Heard) {
         let (first, most) = self.settings.retry;
-        let pause = match self.health {
-            Health::Well => {
-                out.push(Reply::Trouble(Trouble::Degraded { error }));
-                first
-            }
-            Health::Degraded { next, pause, .. } if now < next => pause,
-            Health::Degraded { pause, .. } => (pause * 2).min(most),
+        let (pause, before) = match self.health {
+            Health::Well => (first, None),
+            Health::Degraded { next, pause, told, .. } if now < next => (pause, Some(told)),
+            Health::Degraded { pause, told, .. } => ((pause * 2).min(most), Some(told)),
             Health::Failed => return,
         };
-        self.health = Health::Degraded { next: now + pause, pause, blocked };
+        let (is, trouble) = if blocked {
+            (Told::Degraded, Trouble::Degraded { error })
+        } else {
+            (Told::Tight, Trouble::Tight { error })
+        };
+        if before < Some(is) {
+            out.push(Reply::Trouble(trouble));
+        }
+        let told = before.map_or(is, |before| before.max(is));
+        self.health = Health::Degraded { next: now + pause, pause, blocked, told };
     }
 
     /// Whether hard times are over: everything is written, and there is room to hold back.
@@ -348,15 +361,14 @@ impl Keeper {
                 self.health = Health::Well;
                 out.push(Reply::Trouble(Trouble::Recovered));
             }
-            Err(error) => self.degrade(now, false, error.to_string(), out),
+            Err(error) => self.degrade(now, false, words(&error), out),
         }
     }
 
-    fn fail(&mut self, fault: &Fault, out: &mut Heard) {
-        let error = format!("cannot write to the store: {}", fault.error);
+    fn fail(&mut self, fault: Fault, out: &mut Heard) {
         self.health = Health::Failed;
         self.batch = Batch::default();
-        out.push(Reply::Trouble(Trouble::Failed { error }));
+        out.push(Reply::Trouble(Trouble::Failed { error: fault.error }));
     }
 
     /// Begins a round when its time has come.

@@ -21,7 +21,7 @@ use rusqlite::{
 use crate::errors::{shown_path, words};
 
 use super::{
-    Kept,
+    Kept, SetAside,
     apply::{Known, key},
     fault::{Cause, Fault},
     history,
@@ -156,7 +156,7 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenErro
 pub(super) struct Found {
     pub(super) start: Start,
     pub(super) kept: Kept,
-    pub(super) set_aside: Option<PathBuf>,
+    pub(super) set_aside: Option<SetAside>,
     /// Nobody else opens it while this is open.
     pub(super) lock: File,
 }
@@ -180,7 +180,9 @@ pub(super) fn open(dir: &Path) -> Result<Found, OpenError> {
         };
         let full = || fault.cause == Cause::NoRoom || room.is_full();
         match fault.cause {
-            Cause::Corrupt if set_aside.is_none() => set_aside = Some(put_aside(&file)?),
+            Cause::Corrupt if set_aside.is_none() => {
+                set_aside = Some(SetAside { path: put_aside(&file)?, error: fault.error });
+            }
             Cause::NoRoom | Cause::PerhapsNoRoom if full() => {
                 if !room.give() {
                     return Err(OpenError::NoRoom { path: file });
@@ -333,7 +335,7 @@ fn glance(path: &Path) -> Result<bool, Bad> {
 
 fn no_room(error: io::Error, what: &'static str, path: &Path) -> Bad {
     if super::room::is_full(&error) {
-        return Fault { cause: Cause::NoRoom, error: error.to_string() }.into();
+        return Fault { cause: Cause::NoRoom, error: words(&error) }.into();
     }
     failed(what, path)(error).into()
 }

@@ -25,7 +25,7 @@ use pyinotifyd_core::{
 use tempfile::TempDir;
 
 use super::{
-    EndedRow, Kept, Reply, RowState, Say, Settings, TaskRow, Trouble,
+    EndedRow, Kept, Reply, RowState, Say, SetAside, Settings, TaskRow, Trouble,
     keeper::Keeper,
     open::{self, FILE, OpenError},
 };
@@ -50,7 +50,7 @@ struct Bench {
     dir: PathBuf,
     keeper: Keeper,
     kept: Kept,
-    set_aside: Option<PathBuf>,
+    set_aside: Option<SetAside>,
     now: Instant,
     /// The round whose fence has not been answered.
     fence: Option<u64>,

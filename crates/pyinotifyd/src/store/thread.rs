@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pyinotifyd_core::time::Human;
+
 use super::{Reply, Say, Stats, Trouble, keeper::Keeper};
 
 /// So long the end waits for what was said last to be written. A disk that takes longer may never
@@ -97,9 +99,9 @@ impl Drop for Writer {
             }
             Err(RecvTimeoutError::Timeout) => log::error!(
                 "what was kept last is not saved: the disk of the state, or a file system of what tasks \
-                 are about, has not answered for {} s. The next start goes on from what was saved \
+                 are about, has not answered for {}; the next start goes on from what was saved \
                  before, as after a kill: what ended since then may run again",
-                self.patience.as_secs()
+                Human(self.patience)
             ),
             Ok(never) => match never {},
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 /// Whether what was there at the first start counts as known. Before, a kill makes the next start
 /// the first once more.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn is_known(state: &Path) -> bool {
     holds(state, "EXISTS (SELECT 1 FROM meta WHERE key = 'coverage')")
 }

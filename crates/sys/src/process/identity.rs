@@ -17,6 +17,8 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
+use crate::errno;
+
 /// Whom to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -30,7 +32,7 @@ pub struct Identity {
 
 /// What of it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{call}: {source}")]
+#[error("{call}: {}", errno::words(source))]
 pub struct IdentityError {
     /// The system call, or what was verified.
     pub call: &'static str,

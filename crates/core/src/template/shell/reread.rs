@@ -316,6 +316,9 @@ fn refuse<'a>(
     }
 }
 
+/// Who reads commands that nobody has named.
+pub(super) const STDIN: &str = "a shell on its standard input";
+
 /// Says that a placeholder's value would be read again.
 pub(super) fn error(placeholder: Placeholder, at: usize, reader: &str) -> ShellTemplateError {
     let (name, variable) = (placeholder.name(), placeholder.variable());
@@ -332,8 +335,9 @@ pub(super) fn error(placeholder: Placeholder, at: usize, reader: &str) -> ShellT
             _ => format!("let the text find it in its environment, as {variable}"),
         },
     };
+    let by = if reader == STDIN { reader.to_owned() } else { format!("`{reader}`") };
     ShellTemplateError {
-        message: format!("`{{{name}}}` stands where `{reader}` would read its value as text"),
+        message: format!("`{{{name}}}` stands where {by} would read its value as text"),
         at,
         hint,
     }

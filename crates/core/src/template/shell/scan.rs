@@ -32,7 +32,7 @@ pub(super) fn scan(source: &str) -> Result<(String, BTreeSet<Placeholder>), Shel
     };
     scanner.commands(End::Text)?;
     if let (Some((placeholder, at)), true) = (scanner.facts.writes, scanner.facts.reads) {
-        return Err(reread::error(placeholder, at, "a shell on its standard input"));
+        return Err(reread::error(placeholder, at, reread::STDIN));
     }
     Ok((scanner.out, scanner.placeholders))
 }

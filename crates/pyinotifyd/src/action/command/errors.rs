@@ -160,6 +160,35 @@ mod tests {
         io::Error::from_raw_os_error(error)
     }
 
+    /// The others, and how they come about, are in `tests/messages.rs`.
+    #[test]
+    fn a_program_that_is_there_and_cannot_be_run_is_told_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.into_os_string().into_encoded_bytes()
+        };
+        let (elf, script) = (at("elf\n", "\x7fELF"), at("script", "#! /none/sh -e\n"));
+        let cwd = std::ffi::CString::new(script.clone()).unwrap();
+        let user = Some(&b"web\x1b"[..]);
+        let told = [
+            explain(&os(2), &elf, None, None),
+            explain(&os(2), &script, None, user),
+            explain(&os(2), b"/none", None, user),
+            explain(&os(13), &elf, None, None),
+            explain(&os(13), b"/", None, None),
+            explain(&os(7), &elf, None, None),
+            explain(&os(ENOEXEC), &elf, None, None),
+            explain(&os(ELOOP), &elf, None, None),
+            explain(&os(11), &elf, None, None),
+            explain(&os(2), &elf, Some(&cwd), None),
+            explain(&os(2), &elf, Some(c"/none"), None),
+        ];
+        let told = told.map(|it| format!("{it:?}")).join("\n");
+        insta::assert_snapshot!("told", told.replace(dir.path().to_str().unwrap(), "@"));
+    }
+
     #[test]
     fn errors_of_the_moment_are_tried_again() {
         // EAGAIN, ENOMEM, EMFILE, ETXTBSY.

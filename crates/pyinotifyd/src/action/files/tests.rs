@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::action::command::tests::run_of;
 
 /// A source and a destination directory, and the file rules' hands on them.
 struct World {
@@ -509,4 +510,18 @@ fn an_outcome_is_told_once_whatever_happens() {
     let run = Run { id, scheduler: SchedulerId(0), tasks };
     world.files.start(run, &"sched".into(), Vec::new());
     assert!(matches!(world.ended.try_recv(), Ok((it, Outcome::Refused(_))) if it == id));
+}
+
+#[test]
+fn a_run_whose_thread_ends_by_a_fault_of_its_own_has_failed() {
+    let world = World::new();
+    let rules = [world.rule(FileAction::Delete)];
+    let paths = ["a", "b"].map(|it| world.write(it));
+    let (done, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let files = Files::new(Arc::new(|_| panic!("on purpose")), done);
+    let paths: Vec<_> = paths.iter().map(|it| it.as_os_str().as_bytes()).collect();
+    let plans = paths.iter().map(|it| filerule::plan(&rules, it, &[])).collect();
+    files.start(run_of(1, &paths), &"sched".into(), plans);
+    let text = "the thread of its file action has ended before its time".to_owned();
+    assert_eq!(ended.blocking_recv(), Some((RunId(1), Outcome::Failed(text))));
 }

@@ -110,6 +110,7 @@ fn hint(plan: &FilePlan, fault: Fault, is_dir: bool) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use pyinotifyd_core::filerule::Destination;
+    use pyinotifyd_sys::files::How;
     use rustix::io::Errno;
 
     use super::*;
@@ -129,6 +130,19 @@ mod tests {
             user: None,
             group: None,
         }
+    }
+
+    #[test]
+    fn what_was_done_is_told() {
+        let plans = [FileAction::Move, FileAction::Copy, FileAction::Delete].map(plan);
+        let with = |entries| Done { how: How::Renamed, bytes: 0, entries, changes: Vec::new() };
+        let mut told = Vec::new();
+        for plan in &plans {
+            told.extend([done(plan, &with(1)), done(plan, &with(2)), done(plan, &with(9))]);
+            told.extend([finished(plan, &with(1)), gone(plan), intent(plan)]);
+        }
+        told.push(intent(&FilePlan { rec: true, ..plan(FileAction::Delete) }));
+        insta::assert_snapshot!("done", told.join("\n"));
     }
 
     #[test]

@@ -319,6 +319,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_seen_in_what_is_shown() {
+        let starts = Status {
+            life: Life::Starting,
+            python: Some(PythonStatus { pid: None, running: 0, silent: None, restarts: 1 }),
+            ..samples::status()
+        };
+        let few = Tasks { tasks: samples::tasks()[..5].to_vec(), of: 39 };
+        let statuses = [samples::bad_status(), starts].map(|it| Reply::Status(Box::new(it)));
+        let told = statuses.into_iter().chain([Reply::Tasks(few)]).map(|it| reply(&it));
+        insta::assert_snapshot!("bad", told.collect::<Vec<_>>().join("\n----\n"));
+    }
+
+    #[test]
     fn nothing_that_is_answered_does_anything_to_a_terminal() {
         let counts = json!({ "waiting": 1, "ready": 1, "running": 1 });
         let scheduler = json!({

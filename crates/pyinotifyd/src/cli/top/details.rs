@@ -182,9 +182,9 @@ fn scheduler(it: &SchedulerStatus) -> Vec<(String, String)> {
         ("running", tasks.running.to_string()),
         ("scheduled", format!("{scheduled} since the daemon's start")),
         ("done", done.to_string()),
-        ("failed", format!("{failed}, and are not tried again")),
-        ("cancelled", format!("{cancelled}, before they started")),
-        ("stopped", format!("{stopped}, before they were done")),
+        ("failed", format!("{failed}, not tried again")),
+        ("cancelled", format!("{cancelled}, before the start")),
+        ("stopped", format!("{stopped}, before the end")),
         ("retried", format!("{} that failed", Count(*retried, "attempt", "attempts"))),
     ])
 }

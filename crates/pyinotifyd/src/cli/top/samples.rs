@@ -52,7 +52,7 @@ pub(in crate::cli) fn status() -> Status {
 }
 
 /// Everything that can go wrong, going wrong.
-pub(super) fn bad_status() -> Status {
+pub(in crate::cli) fn bad_status() -> Status {
     let good = status();
     Status {
         life: Life::Stopping,
@@ -97,7 +97,7 @@ pub(super) fn task(number: u32, state: State, path: &[u8]) -> Task {
     }
 }
 
-pub(super) fn tasks() -> Vec<Task> {
+pub(in crate::cli) fn tasks() -> Vec<Task> {
     let waiting = (5..40).map(|it| {
         task(it, State::Waiting, format!("/in/2026/november/{it}/report.pdf").as_bytes())
     });

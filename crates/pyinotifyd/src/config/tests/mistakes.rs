@@ -2,7 +2,7 @@
 
 use super::{machine, said, scheduler, watch};
 use crate::config::{
-    diagnostic::Severity,
+    diagnostic::{Diagnostic, Severity},
     environment::Environment,
     load, parse_bytes, parse_str,
     permissions::{Ownership, check_permissions},
@@ -403,6 +403,7 @@ fn values_that_nothing_can_be_made_of() {
             scheduler("exec = ['/x']\nready = 'done-file:x.ok'"),
             scheduler("exec = ['/x']\nenv = { A = \"a\\u0000b\" }"),
             scheduler("exec = ['/x']\nslots = 99999999999999999999"),
+            scheduler(&format!("exec = ['/x']\nslots = {}", "9".repeat(50))),
             watch_of_x(rules("filemode = '4755'")),
             watch_of_x(format!("[scheduler.x]\nuser = 'root'\n{}", rules(""))),
         ])
@@ -503,4 +504,13 @@ fn command_lines_that_nothing_can_be_put_into() {
         "(( {pathname} ))",
     ];
     insta::assert_snapshot!("command_lines", each(commands.map(shell)));
+}
+
+#[test]
+fn more_than_can_be_numbered_is_one_mistake() {
+    let scheduler = |number| format!("[scheduler.s{number}]\nlog = 'x'\n");
+    let text: String = (0..=u16::MAX).map(scheduler).collect();
+    let diagnostics = parse_str("config.toml", &text, &machine()).unwrap_err();
+    let told: Vec<_> = diagnostics.iter().map(Diagnostic::one_line).collect();
+    assert_eq!(told, ["config.toml: more than 65535 schedulers or Watches"]);
 }

@@ -12,6 +12,7 @@ fn filled() -> TempDir {
     bench.say((0..200).map(|id| Say::Task(task(id, format!("/w/{id}").as_bytes()))));
     let listed = (0..200_u64).map(|it| seen(format!("name {it}").as_bytes(), it)).collect();
     bench.join(dir(1), listed, true);
+    bench.say([Say::Finished(ended(1, Outcome::Done(None)))]);
     bench.settle();
     drop(bench.reopened());
     place
@@ -27,7 +28,7 @@ fn with_content(content: &[u8]) -> TempDir {
 fn is_set_aside(place: &Path) {
     let content = fs::read(place.join(FILE)).unwrap();
     let mut bench = Bench::open(place);
-    let aside = bench.set_aside.clone().expect("it is set aside");
+    let aside = bench.set_aside.clone().expect("it is set aside").path;
     let name = aside.file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("state.sqlite.corrupt-"), "{name}");
     assert!(name["state.sqlite.corrupt-".len()..].parse::<u64>().is_ok(), "{name}");
@@ -66,12 +67,12 @@ fn a_file_that_was_never_written_is_a_new_store() {
 fn what_belongs_to_a_broken_file_goes_with_it_and_two_do_not_meet() {
     let place = with_content(b"first");
     fs::write(place.path().join(format!("{FILE}-wal")), b"its log").unwrap();
-    let first = Bench::open(place.path()).set_aside.unwrap();
+    let first = Bench::open(place.path()).set_aside.unwrap().path;
     let mut log = first.clone().into_os_string();
     log.push("-wal");
     assert_eq!(fs::read(log).unwrap(), b"its log");
     fs::write(place.path().join(FILE), b"second").unwrap();
-    let second = Bench::open(place.path()).set_aside.unwrap();
+    let second = Bench::open(place.path()).set_aside.unwrap().path;
     assert_eq!(
         (fs::read(first).unwrap(), fs::read(second).unwrap()),
         (b"first".into(), b"second".into())
@@ -171,4 +172,41 @@ proptest! {
             Err(error) => prop_assert!(false, "{}", error),
         }
     }
+}
+
+/// Rows that the schema lets through, and no store writes.
+#[test]
+fn what_is_wrong_with_a_file_is_told() {
+    let cases = [
+        "UPDATE task SET state = 'lost'",
+        "UPDATE task SET id = x'00' WHERE id = (SELECT min(id) FROM task)",
+        "UPDATE task SET event_type = 'IN_NOTHING'",
+        "UPDATE task SET origin = 'nowhere'",
+        "UPDATE task SET name_len = 60000",
+        "UPDATE task SET attempt = -1",
+        "UPDATE history SET outcome = 'lost'",
+        "DROP TABLE history",
+        "PRAGMA application_id = 1",
+    ];
+    let mut told = Vec::new();
+    for case in cases {
+        let place = filled();
+        let other = Connection::open(place.path().join(FILE)).unwrap();
+        other.execute_batch(case).unwrap();
+        drop(other);
+        let error = Bench::open(place.path()).set_aside.expect(case).error;
+        told.push(format!("{case}: {error}"));
+    }
+    insta::assert_snapshot!("told", told.join("\n"));
+}
+
+#[test]
+fn an_entry_that_no_store_writes_is_told() {
+    let place = filled();
+    let mut bench = Bench::open(place.path());
+    let other = Connection::open(place.path().join(FILE)).unwrap();
+    other.execute_batch("UPDATE entry SET kind = 'door'").unwrap();
+    let join = Say::Join { ticket: 7, identity: dir(1), listed: vec![], baseline: true };
+    let error = "a row of the table entry has an unknown kind".into();
+    assert_eq!(bench.say([join]), [Reply::Trouble(Trouble::Failed { error })]);
 }

@@ -52,6 +52,12 @@ fn ids(bench: &Bench) -> Vec<u128> {
     Bench::open(copy.path()).kept.tasks.iter().map(|it| it.id.0).collect()
 }
 
+/// What trouble it tells of.
+fn told(replies: &[Reply]) -> Vec<String> {
+    let trouble = replies.iter().filter(|it| matches!(it, Reply::Trouble(_)));
+    trouble.map(|it| format!("{it:?}")).collect()
+}
+
 fn is_degraded(replies: &[Reply]) -> bool {
     replies.iter().any(|it| matches!(it, Reply::Trouble(Trouble::Degraded { .. })))
 }
@@ -74,6 +80,8 @@ fn a_full_disk_loses_nothing_and_is_recovered_from() {
             id += 1;
         }
         assert!(!ballast.exists(), "it was given away");
+        let full = "Trouble(Degraded { error: \"database or disk is full\" })";
+        assert_eq!(told(&replies), [full]);
         assert_eq!(replies.last(), Some(&Reply::Committed((id - 1).try_into().unwrap())));
         // Then that is full as well.
         fill(at);
@@ -133,7 +141,15 @@ fn a_store_can_be_opened_on_a_full_disk_that_has_its_ballast() {
         assert_eq!(bench.kept.tasks.len(), 1);
         let mut out = Vec::new();
         bench.keeper.begin(bench.now, &mut out);
-        assert!(is_degraded(&out));
+        assert_eq!(told(&out), ["Trouble(Tight { error: \"no space left on device\" })"]);
+        // There is room enough for nothing any more.
+        fill(at);
+        let mut id = 2;
+        while !is_degraded(&out) {
+            out = bench.say([Say::Task(task(id, b"/a")), Say::Sync(7)]);
+            id += 1;
+        }
+        assert_eq!(told(&out), ["Trouble(Degraded { error: \"database or disk is full\" })"]);
         drop(bench);
         fill(at);
         let error = Bench::open_with(&at.join("state"), AT_ONCE).err().unwrap();
@@ -187,7 +203,8 @@ fn after_a_fault_that_is_no_lack_of_room_nothing_is_written() {
     let other = rusqlite::Connection::open(place.path().join(FILE)).unwrap();
     other.execute_batch("ALTER TABLE task RENAME TO elsewhere").unwrap();
     let replies = bench.say([Say::Task(task(1, b"/a")), Say::Sync(1)]);
-    assert!(matches!(&replies[..], [Reply::Trouble(Trouble::Failed { .. })]), "{replies:?}");
+    let error = "no such table: task";
+    assert_eq!(replies, [Reply::Trouble(Trouble::Failed { error: error.into() })]);
     other.execute_batch("ALTER TABLE elsewhere RENAME TO task").unwrap();
     assert_eq!(bench.say([Say::Task(task(2, b"/a")), Say::Sync(2)]), []);
     assert_eq!(bench.keeper.poll_timeout(), None);
@@ -201,7 +218,8 @@ fn a_store_that_somebody_else_writes_to_is_waited_for() {
     let other = rusqlite::Connection::open(place.path().join(FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let replies = bench.say([Say::Task(task(1, b"/a")), Say::Sync(1)]);
-    assert!(is_degraded(&replies) && replies.len() == 1, "{replies:?}");
+    let error = "database is locked".into();
+    assert_eq!(replies, [Reply::Trouble(Trouble::Degraded { error })]);
     other.execute_batch("ROLLBACK").unwrap();
     bench.now = bench.keeper.poll_timeout().unwrap();
     assert_eq!(bench.work(), [Reply::Committed(1), Reply::Trouble(Trouble::Recovered)]);

@@ -3,7 +3,10 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::store::{Opened, Store, Writer};
+use crate::{
+    log::heard,
+    store::{Opened, Store, Writer},
+};
 
 fn start(dir: &Path) -> (Writer, mpsc::Receiver<Reply>) {
     let Opened { store, .. } = Store::open(dir).unwrap();
@@ -62,7 +65,7 @@ fn the_end_does_not_wait_for_ever() {
     writer.say(Say::Sync(1));
     hangs.recv().unwrap();
     writer.say(Say::Task(task(1, b"/a")));
-    drop(writer);
+    insta::assert_snapshot!("late", heard(|| drop(writer)).join("\n"));
     drop(release);
 }
 
@@ -170,4 +173,22 @@ fn a_directory_of_somebody_else_is_refused() {
     }
     let error = Store::open(place.path()).unwrap_err();
     assert!(matches!(error, OpenError::Owner { uid: 12345, .. }), "{error}");
+}
+
+#[test]
+fn a_thread_that_ends_by_a_fault_of_its_own_is_told_of() {
+    let place = place();
+    let Opened { store, .. } = Store::open(place.path()).unwrap();
+    let (sender, replies) = mpsc::channel();
+    let reply = move |reply| {
+        let fails = matches!(reply, Reply::Committed(_));
+        sender.send(reply).unwrap();
+        assert!(!fails, "on purpose");
+    };
+    let writer = store.start_with(AT_ONCE, Box::new(reply)).unwrap();
+    writer.say(Say::Sync(1));
+    assert_eq!(replies.recv().unwrap(), Reply::Committed(1));
+    let error = "the store's thread has ended by a fault of its own".into();
+    assert_eq!(replies.recv().unwrap(), Reply::Trouble(Trouble::Failed { error }));
+    writer.join();
 }

@@ -114,6 +114,38 @@ fn what_is_asked_and_told_is_at_the_bottom() {
 }
 
 #[test]
+fn a_key_of_another_panel_says_where_that_is() {
+    let size = (80, 24);
+    let mut model = model(size, &burst(&samples::status()));
+    let mut told = vec![];
+    for keys in ["R", "\tp", "\tc", "r"] {
+        press(&mut model, keys);
+        let text = screen(&model, size, true).to_string();
+        told.push(text.lines().last().unwrap().trim_matches(['"', ' ']).to_owned());
+    }
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn all_about_what_is_selected_is_told_also_once_it_is_gone() {
+    let mut pages = vec![];
+    for keys in ["?", "\n", "\t\n", "\t\t\n"] {
+        let mut model = model((80, 24), &burst(&samples::status()));
+        press(&mut model, keys);
+        let page = details::page(&model).unwrap();
+        let lines = page.lines(96).into_iter().map(|(label, text)| format!("  {label}{text}"));
+        pages.push(page.title);
+        pages.extend(lines);
+        let nothing = Status { schedulers: Vec::new(), ..samples::status() };
+        let question = Question::Look(Vec::new());
+        let replies = Ok(samples::look(nothing, Vec::new(), Vec::new()));
+        model.handle(SECOND * 20, Message::Answered { question, replies, wall: WALL });
+        pages.push(details::page(&model).unwrap().title);
+    }
+    insta::assert_snapshot!(pages.join("\n"));
+}
+
+#[test]
 fn a_daemon_that_is_slow_or_gone_is_told_of() {
     let size = (80, 10);
     let mut model = model(size, &burst(&samples::status()));
