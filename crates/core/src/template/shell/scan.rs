@@ -18,8 +18,11 @@ use crate::template::{Placeholder, placeholder_at};
 /// How deep expansions may nest; protects the stack.
 const MAX_DEPTH: usize = 40;
 
-/// The text for the shell, and the placeholders that it refers to.
-pub(super) fn scan(source: &str) -> Result<(String, BTreeSet<Placeholder>), ShellTemplateError> {
+/// The text for the shell, the placeholders that it refers to, and the first of them whose value is
+/// read as text once more.
+pub(super) type Scanned = (String, BTreeSet<Placeholder>, Option<ShellTemplateError>);
+
+pub(super) fn scan(source: &str) -> Result<Scanned, ShellTemplateError> {
     let mut scanner = Scanner {
         source,
         at: 0,
@@ -27,14 +30,16 @@ pub(super) fn scan(source: &str) -> Result<(String, BTreeSet<Placeholder>), Shel
         out: String::with_capacity(source.len() * 2),
         placeholders: BTreeSet::new(),
         facts: Facts::default(),
+        reread: None,
         forbidden: None,
         depth: 0,
     };
     scanner.commands(End::Text)?;
     if let (Some((placeholder, at)), true) = (scanner.facts.writes, scanner.facts.reads) {
-        return Err(reread::error(placeholder, at, "a shell on its standard input"));
+        let error = reread::error(placeholder, at, "a shell on its standard input");
+        scanner.reread.get_or_insert(error);
     }
-    Ok((scanner.out, scanner.placeholders))
+    Ok((scanner.out, scanner.placeholders, scanner.reread))
 }
 
 struct Scanner<'a> {
@@ -45,6 +50,8 @@ struct Scanner<'a> {
     out: String,
     placeholders: BTreeSet<Placeholder>,
     facts: Facts,
+    /// What the first program says that reads a value as text.
+    reread: Option<ShellTemplateError>,
     /// Why no placeholder may stand here, and what to write instead.
     forbidden: Option<(&'static str, &'static str)>,
     depth: usize,
@@ -201,7 +208,7 @@ impl Scanner<'_> {
         let mut documents: Vec<HereDocument> = Vec::new();
         loop {
             let Some(char) = self.peek() else {
-                self.end_command(&mut command)?;
+                self.end_command(&mut command);
                 if let Some(document) = documents.first() {
                     return Err(error("the here-document has no text", document.at, ""));
                 }
@@ -217,7 +224,7 @@ impl Scanner<'_> {
                 '\\' if self.starts_with("\\\n") => self.continuation()?,
                 '\n' => {
                     self.copy(1);
-                    self.end_command(&mut command)?;
+                    self.end_command(&mut command);
                     for document in documents.drain(..) {
                         self.here_document(&document)?;
                     }
@@ -225,7 +232,7 @@ impl Scanner<'_> {
                 '#' => self.comment(&command)?,
                 ';' => {
                     let clause = [";;&", ";;", ";&"].into_iter().find(|it| self.starts_with(it));
-                    self.end_command(&mut command)?;
+                    self.end_command(&mut command);
                     match (clause, frames.last_mut()) {
                         (None, _) => (),
                         (Some(_), Some(frame @ Frame::CaseBody)) => {
@@ -238,12 +245,12 @@ impl Scanner<'_> {
                     self.copy(clause.map_or(1, str::len));
                 }
                 '&' | '|' => {
-                    self.end_command(&mut command)?;
+                    self.end_command(&mut command);
                     self.copy(1);
                 }
                 '(' => self.open(&mut command, &mut frames)?,
                 ')' => {
-                    self.end_command(&mut command)?;
+                    self.end_command(&mut command);
                     match frames.last_mut() {
                         Some(Frame::Subshell) => {
                             frames.pop();
@@ -284,15 +291,16 @@ impl Scanner<'_> {
         }
     }
 
-    fn end_command(&mut self, command: &mut Command) -> Result<(), ShellTemplateError> {
+    fn end_command(&mut self, command: &mut Command) {
         // `[[ a && b ]]` goes on; the operators in it look like ends.
         let test = command.test.take();
-        reread::check(&command.words, &mut self.facts)?;
+        if let Err(error) = reread::check(&command.words, &mut self.facts) {
+            self.reread.get_or_insert(error);
+        }
         *command = Command { test, ..Command::default() };
         if command.test.is_some() {
             command.words.push(Word { text: "[[".to_owned(), ..Word::default() });
         }
-        Ok(())
     }
 
     fn open(
@@ -314,7 +322,7 @@ impl Scanner<'_> {
         if let Some(Frame::CasePattern { first: true }) = frames.last() {
             *frames.last_mut().expect("it is there") = Frame::CasePattern { first: false };
         } else {
-            self.end_command(command)?;
+            self.end_command(command);
             frames.push(Frame::Subshell);
         }
         self.copy(1);
