@@ -161,6 +161,7 @@ IN_ATTRIB = \"seen\"
     world.write("a", "text");
     bring(&world, "a");
     daemon.wait_for("seen IN_CLOSE_WRITE of */out/a");
+    fs::create_dir_all(world.path("d/sub")).unwrap();
     world.write("d/sub/b", "text");
     bring(&world, "d");
     daemon.wait_for("seen IN_CLOSE_WRITE of */out/d/sub/b");

@@ -299,6 +299,7 @@ fn a_directory_is_moved_with_modes_for_all_that_is_in_it() {
     let world = World::new();
     let keys = format!("{MOVE}\nfilemode = \"0640\"\ndirmode = \"0710\"");
     let daemon = world.start(&job_with("dirs = true", &[&keys]));
+    fs::create_dir_all(world.path("d/sub")).unwrap();
     world.write("d/sub/f", "");
     symlink("/nothing", world.path("d/link")).unwrap();
     fs::rename(world.path("d"), world.path("in/d")).unwrap();
