@@ -653,7 +653,8 @@ s = ShellScheduler("sh -c 'echo {pathname} >> @/shell'")
 watches = [Watch("@/w", {"IN_CLOSE_WRITE": s})]
 "#
     );
-    daemon.wait("`{pathname}` stands where `sh -c` would read its value as text");
+    let warned = "`{pathname}` stands where `sh -c` would read its value as text";
+    assert!(daemon.log.iter().any(|line| line.contains(warned)), "{daemon}");
     world.write("w/plain");
     daemon.wait("done for");
     world.write("w/$(id)");
