@@ -682,7 +682,7 @@ impl Desk {
             let scheduler = plan.scheduler(binding.scheduler);
             if !wants(binding.scheduler)
                 || !self.passes(&scheduler.filter, event, &scheduler.logname)
-                || self.own.is_own(binding.scheduler, event)
+                || self.own.is_own(binding.scheduler, scheduler.rules(), event, sighting.grown)
                 || recovered && !self.known.is_news(*binding, tree, sighting, event)
             {
                 continue;

@@ -50,6 +50,14 @@ pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((if at == 0 { b"/" } else { &path[..at] }, name))
 }
 
+/// Whether a name is one under which what a rule makes grows until it is whole: `.pyinotifyd-`,
+/// 16 hex digits, `.tmp`.
+#[must_use]
+pub fn is_temporary(name: &[u8]) -> bool {
+    let hex = name.strip_prefix(b".pyinotifyd-").and_then(|it| it.strip_suffix(b".tmp"));
+    hex.is_some_and(|it| it.len() == 16 && it.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// The names of a path, from the top.
 pub fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty())

@@ -290,6 +290,15 @@ pub enum Action {
 impl Scheduler {
     /// For [`slots`](Self::slots): runs that are no processes need no limit.
     pub const UNLIMITED: NonZeroUsize = NonZeroUsize::MAX;
+
+    /// The rules of the file manager, if its action is those.
+    #[must_use]
+    pub fn rules(&self) -> &[FileRule] {
+        match &self.action {
+            Action::Rules(rules) => rules,
+            Action::Exec(_) | Action::Shell(_) | Action::Log(_) | Action::Hosted(_) => &[],
+        }
+    }
 }
 
 /// A callable of a config.py.

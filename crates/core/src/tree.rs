@@ -284,6 +284,8 @@ pub struct Sighting<'a> {
     pub name: &'a [u8],
     /// Where it was before, on the second half of a move.
     pub src: Option<Arc<[u8]>>,
+    /// Whether a rule has made it: it grew under a name of its own, and is whole now.
+    pub grown: bool,
     /// How it became known.
     pub origin: Origin,
     /// If it is recovered, and there: the state in which it was found.

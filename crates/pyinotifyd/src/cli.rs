@@ -275,6 +275,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
 #[command(
     name = "pyinotifyd",
     args_conflicts_with_subcommands = true,
+    args_override_self = true,
+    infer_long_args = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,
     after_help = "\

@@ -296,7 +296,7 @@ fn a_file_rule_that_fails_is_told_with_the_key_that_helps() {
         ("no-directory", rule("copy", r"dst_re = '@/none/\1'")),
         ("link", rule("copy", r"dst_re = '@/\1/../link/y'")),
         ("itself", rule("copy", r"dst_re = '@/w/\1'")),
-        ("over-directory", rule("copy", r"dst_re = '@/there/full', overwrite = true")),
+        ("over-directory", rule("move", r"dst_re = '@/there/full', overwrite = true")),
         ("hard-link", rule("move", r"dst_re = '@/moved', filemode = '0600'")),
         ("no-match", "rules = [{ action = \"delete\", src_re = '^/other' }]".to_owned()),
     ];

@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     event::{Event, EventType, Origin},
-    filerule::{FileAction, FilePlan},
+    filerule::{self, FileAction, FilePlan, FileRule},
     path,
     plan::SchedulerId,
     task::{Probe, ProbeId, Run, RunId},
@@ -61,6 +61,7 @@ struct Expected {
 
 #[derive(Debug)]
 struct Change {
+    rule: usize,
     action: FileAction,
     src: Vec<u8>,
     dst: Option<Vec<u8>>,
@@ -76,6 +77,7 @@ impl OwnChanges {
         let plans = plans.inspect(|it| makes_directories |= it.auto_create);
         let changes: Vec<Change> = plans
             .map(|it| Change {
+                rule: it.rule,
                 action: it.action,
                 src: it.src.clone(),
                 dst: it.dst.as_ref().map(|it| it.path.clone()),
@@ -136,8 +138,15 @@ impl OwnChanges {
         self.ended.clear();
     }
 
-    /// Whether an event is what a run of the scheduler does itself.
-    pub(super) fn is_own(&self, scheduler: SchedulerId, event: &Event) -> bool {
+    /// Whether an event is what a run of the scheduler does itself. Where that has put a file is
+    /// news all the same to another of the scheduler's `rules`; `grown` is what was copied there.
+    pub(super) fn is_own(
+        &self,
+        scheduler: SchedulerId,
+        rules: &[FileRule],
+        event: &Event,
+        grown: bool,
+    ) -> bool {
         let opens = matches!(
             event.event_type,
             EventType::Open | EventType::Access | EventType::CloseNowrite
@@ -150,9 +159,13 @@ impl OwnChanges {
             return false;
         }
         let of = self.runs.values().filter(|it| it.scheduler == scheduler);
-        let grows = event.pathname.split(|byte| *byte == b'/').any(is_temporary)
-            || event.event_type == EventType::Attrib && has_no_name(event.name());
-        grows || of.flat_map(|it| &it.changes).any(|it| it.makes(event))
+        let is_made_elsewhere = event.pathname.split(|byte| *byte == b'/').any(path::is_temporary)
+            || matches!(event.event_type, EventType::Attrib | EventType::Modify)
+                && has_no_name(event.name());
+        is_made_elsewhere
+            || of
+                .flat_map(|it| &it.changes)
+                .any(|it| it.makes(event, grown) && !it.leads_on(event, rules))
     }
 
     pub(super) fn runs(&self) -> usize {
@@ -165,7 +178,20 @@ impl OwnChanges {
 }
 
 impl Change {
-    fn makes(&self, event: &Event) -> bool {
+    /// Whether what was put at its destination is for another rule: rules are made to be chained.
+    fn leads_on(&self, event: &Event, rules: &[FileRule]) -> bool {
+        let at = &*event.pathname;
+        let comes = matches!(
+            event.event_type,
+            EventType::MovedTo | EventType::Create | EventType::CloseWrite
+        );
+        comes
+            && self.dst.as_deref() == Some(at)
+            && filerule::plan(rules, at, &[])
+                .is_ok_and(|next| next.is_some_and(|it| it.rule != self.rule))
+    }
+
+    fn makes(&self, event: &Event, grown: bool) -> bool {
         let at = &*event.pathname;
         let is_dst = self.dst.as_deref() == Some(at);
         let is_met = event.origin == Origin::Scan
@@ -174,7 +200,7 @@ impl Change {
         match event.event_type {
             EventType::MovedTo => {
                 let from_us = |src: &[u8]| {
-                    src == self.src || path::split(src).is_some_and(|it| is_temporary(it.1))
+                    src == self.src || path::split(src).is_some_and(|it| path::is_temporary(it.1))
                 };
                 // What comes from where nobody watches is not ours: the file was seen before.
                 is_dst && event.src_pathname.as_deref().is_some_and(from_us)
@@ -182,13 +208,15 @@ impl Change {
             EventType::MovedFrom | EventType::Delete => {
                 leaves && path::below(at, &self.src).is_some()
             }
-            EventType::Attrib => is_dst || at == self.src,
+            // All that is in a directory that is moved may be given another owner and mode.
+            EventType::Attrib => is_dst || path::below(at, &self.src).is_some(),
             // Directories that `auto_create` makes, and what is met in them.
             EventType::Create => {
                 event.is_dir && self.dst.as_ref().is_some_and(|it| path::below(it, at).is_some())
                     || is_met
+                    || grown && is_dst
             }
-            EventType::CloseWrite => is_met,
+            EventType::CloseWrite => is_met || grown && is_dst,
             EventType::Open | EventType::Access | EventType::CloseNowrite => {
                 path::below(at, &self.src).is_some() || is_dst
             }
@@ -202,15 +230,9 @@ impl Change {
     }
 }
 
-/// Names under which copies grow until they are whole: `.pyinotifyd-`, 16 hex digits, `.tmp`.
-fn is_temporary(name: &[u8]) -> bool {
-    let hex = name.strip_prefix(b".pyinotifyd-").and_then(|it| it.strip_suffix(b".tmp"));
-    hex.is_some_and(|it| it.len() == 16 && it.iter().all(u8::is_ascii_hexdigit))
-}
-
 /// What the kernel calls a file that was opened with `O_TMPFILE`: `#` and its inode number. It tells
-/// of a copy's owner and mode under this name, since `IN_EXCL_UNLINK` does not hold for `IN_ATTRIB`
-/// (fs/notify/fsnotify.c).
+/// of a copy's owner, mode and length under this name, since `IN_EXCL_UNLINK` does not hold for what
+/// is told of an inode (fs/notify/fsnotify.c).
 fn has_no_name(name: &[u8]) -> bool {
     let number = name.strip_prefix(b"#");
     number.is_some_and(|it| !it.is_empty() && it.iter().all(u8::is_ascii_digit))

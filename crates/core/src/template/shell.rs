@@ -20,7 +20,7 @@ mod scan;
 
 use std::collections::BTreeSet;
 
-use super::{Placeholder, Template};
+use super::{Placeholder, Template, Values};
 
 /// The kernel's limit on one argument (`MAX_ARG_STRLEN`), with its NUL.
 const MAX_LEN: usize = 128 * 1024 - 1;
@@ -31,6 +31,7 @@ pub struct ShellTemplate {
     source: Box<str>,
     script: Box<str>,
     placeholders: BTreeSet<Placeholder>,
+    reread: Option<ShellTemplateError>,
     direct: Option<Vec<Template>>,
 }
 
@@ -51,12 +52,22 @@ impl ShellTemplate {
     /// says; with placeholders its quoting has to be understood, so quotes, brackets and
     /// here-documents have to be complete.
     pub fn parse(source: &str) -> Result<Self, ShellTemplateError> {
+        let template = Self::parse_with_reread(source)?;
+        match template.reread {
+            Some(error) => Err(error),
+            None => Ok(template),
+        }
+    }
+
+    /// As [`parse`](Self::parse), but takes a command in which a shell further along reads a value
+    /// as text, `bash -c "x {pathname}"`. Its values have to pass [`check`](Self::check).
+    pub fn parse_with_reread(source: &str) -> Result<Self, ShellTemplateError> {
         if let Some(at) = source.find('\0') {
             let message = "a command cannot contain NUL".to_owned();
             return Err(ShellTemplateError { message, at, hint: String::new() });
         }
-        let (script, placeholders) = match Template::parse(source).placeholders().next() {
-            None => (source.to_owned(), BTreeSet::new()),
+        let (script, placeholders, reread) = match Template::parse(source).placeholders().next() {
+            None => (source.to_owned(), BTreeSet::new(), None),
             Some(_) => scan::scan(source)?,
         };
         if script.len() > MAX_LEN {
@@ -70,8 +81,26 @@ impl ShellTemplate {
             source: source.into(),
             script: script.into(),
             placeholders,
+            reread,
             direct: direct::argv(source),
         })
+    }
+
+    /// What reads a value as text, if anything does.
+    pub fn reread(&self) -> Option<&ShellTemplateError> {
+        self.reread.as_ref()
+    }
+
+    /// Fails with a placeholder whose value would be more than text to what reads it. Those of which
+    /// there is nothing in the command count, too: a text that calculates with one reads the
+    /// variables that it names.
+    pub fn check(&self, values: &Values<'_>) -> Result<(), Placeholder> {
+        if self.reread.is_none() {
+            return Ok(());
+        }
+        let bad = |it: &Placeholder| !is_plain(&it.value(values));
+        let always = [Placeholder::Pathname, Placeholder::SrcPathname];
+        always.into_iter().chain(self.placeholders.iter().copied()).find(bad).map_or(Ok(()), Err)
     }
 
     /// What the user wrote.
@@ -95,4 +124,11 @@ impl ShellTemplate {
     pub fn direct_argv(&self) -> Option<&[Template]> {
         self.direct.as_deref()
     }
+}
+
+/// Whether a value is nothing but itself in every language that a command may be written in:
+/// letters, digits, and what has a meaning in none of them. No option begins like it.
+fn is_plain(value: &[u8]) -> bool {
+    let is_plain = |char: char| char.is_alphanumeric() || "_./+:@-".contains(char);
+    value.first() != Some(&b'-') && str::from_utf8(value).is_ok_and(|it| it.chars().all(is_plain))
 }

@@ -291,6 +291,56 @@ fn text_that_is_read_again_is_refused() {
 }
 
 #[test]
+fn what_reads_a_value_as_text_gets_it_if_it_is_nothing_else() {
+    let template =
+        ShellTemplate::parse_with_reread("sh -c 'x {pathname}' && y {maskname}").unwrap();
+    assert_eq!(
+        template.reread().map(ToString::to_string).as_deref(),
+        Some("`{pathname}` stands where `sh -c` would read its value as text")
+    );
+    let check = |path: &str| {
+        let event = event(path.as_bytes(), None);
+        template.check(&Values { event: &event, task: TaskId(1), scheduler: "s" })
+    };
+    for path in ["/w/a_b-c.d+e:f@g/1", "/w/Übung.txt"] {
+        assert_eq!(check(path), Ok(()), "{path}");
+    }
+    for path in
+        ["/w/a b", "/w/$x", "/w/`x`", "/w/a;b", "/w/a\nb", "/w/'", "/w/\"", "/w/\u{a0}", "-x"]
+    {
+        assert_eq!(check(path), Err(Placeholder::Pathname), "{path}");
+    }
+    // What the command does not name is in its environment all the same.
+    let template = ShellTemplate::parse_with_reread("sh -c '((x = {maskname}))'").unwrap();
+    let event = event(b"/w/a[$(id)]", None);
+    let values = Values { event: &event, task: TaskId(1), scheduler: "s" };
+    assert_eq!(template.check(&values), Err(Placeholder::Pathname));
+    let plain = ShellTemplate::parse_with_reread("x {pathname}").unwrap();
+    assert_eq!(plain.reread(), None);
+    assert_eq!(plain, ShellTemplate::parse("x {pathname}").unwrap());
+}
+
+#[test]
+fn no_value_chooses_a_command_or_a_variable_or_is_code_of_another_language() {
+    for source in [
+        "{basename} x",
+        "sh -c '{basename} x'",
+        "perl -e 'print \"{pathname}\"'",
+        "python3 -c 'x = \"{pathname}\"'",
+        "sed -n '/{pathname}/p' list",
+        "let x={pathname}",
+        "unset {pathname}",
+        "declare {pathname}=1",
+        "env -S 'x {pathname}'",
+        "sqlite3 db 'insert into t values (\"{pathname}\")'",
+    ] {
+        let taken = ShellTemplate::parse_with_reread(source);
+        assert_eq!(taken, ShellTemplate::parse(source), "{source}");
+        assert!(taken.is_err(), "{source}");
+    }
+}
+
+#[test]
 fn values_that_are_handed_over_as_arguments_are_fine() {
     for source in [
         "sh -c 'x \"$1\"' sh {pathname}",

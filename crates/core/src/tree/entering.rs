@@ -22,6 +22,10 @@ impl Tree {
         is_dir: bool,
         arrival: Arrival,
     ) {
+        // What a rule makes is entered once it is whole and has its name: all that is in it is new.
+        if is_dir && path::is_temporary(name) {
+            return;
+        }
         let why = Why::Arrived(arrival);
         self.todo.push(Todo { parent, name: name.into(), is_dir, why });
     }
@@ -185,7 +189,9 @@ impl Tree {
         let moves = T::MovedFrom.mask().with(T::MovedTo.mask());
         let own = T::DeleteSelf.mask().with(T::MoveSelf.mask());
         let mut mask = interest.wanted.without(always).with(own);
-        if mask.intersects(moves) || interest.takes_present {
+        // By a move from its temporary name, what a rule has made comes to be there.
+        let comes = T::Create.mask().with(T::CloseWrite.mask());
+        if mask.intersects(moves.with(comes)) || interest.takes_present {
             mask = mask.with(moves);
         }
         if interest.takes_later {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::{Departure, NodeId, Notice, Otherwise, Sighting, Sink, Tree, Why, nodes::Told};
 use crate::{
-    event::{EventType, Origin},
+    event::{EventType, Mask, Origin},
+    path,
     plan::WatchId,
     record::{Record, Wd},
     scope::{Arrival, SpotsId},
@@ -44,7 +45,11 @@ impl Tree {
             _ => None,
         };
         let spots = self.nodes[node].spots;
-        if self.scope.interest(spots).wanted.contains(event_type.mask()) {
+        let temporary =
+            |src: &Arc<[u8]>| path::split(src).is_some_and(|it| path::is_temporary(it.1));
+        if src.as_ref().is_some_and(temporary) {
+            self.tell_grown(record, node, seen_by, out);
+        } else if self.scope.interest(spots).wanted.contains(event_type.mask()) {
             let Record { wd, mask, cookie, name } = *record;
             let sighting = Sighting {
                 node,
@@ -60,6 +65,7 @@ impl Tree {
                 wd,
                 name,
                 src,
+                grown: false,
                 origin: Origin::Live,
                 stamp: None,
             };
@@ -86,6 +92,44 @@ impl Tree {
             | EventType::Open
             | EventType::Unmount
             | EventType::QOverflow => (),
+        }
+    }
+
+    /// Tells of what a rule has made: it has its name now, and for everybody it has been written
+    /// there, as it would have been by any other program.
+    fn tell_grown(
+        &mut self,
+        record: &Record<'_>,
+        node: NodeId,
+        seen_by: &[WatchId],
+        out: &mut Sink<'_>,
+    ) {
+        let Record { wd, mask, name, .. } = *record;
+        let is_dir = mask.is_dir();
+        for event_type in [EventType::Create, EventType::CloseWrite] {
+            let spots = self.nodes[node].spots;
+            let is_wanted = self.scope.interest(spots).wanted.contains(event_type.mask());
+            if !is_wanted || is_dir && event_type == EventType::CloseWrite {
+                continue;
+            }
+            let kind = if is_dir { Mask::ISDIR } else { Mask::NONE };
+            let sighting = Sighting {
+                node,
+                spots,
+                seen_by,
+                event_type,
+                mask: event_type.mask().with(kind),
+                is_dir,
+                cookie: 0,
+                wd,
+                name,
+                src: None,
+                grown: true,
+                origin: Origin::Live,
+                stamp: None,
+            };
+            out(self, sighting);
+            self.told(node, event_type, name, None, None);
         }
     }
 
@@ -291,6 +335,7 @@ impl Tree {
                 wd: Wd::NONE,
                 name: b"",
                 src: None,
+                grown: false,
                 origin: Origin::Live,
                 stamp: None,
             };

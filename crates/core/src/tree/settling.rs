@@ -212,6 +212,7 @@ impl Tree {
             wd: self.nodes.wd(node).unwrap_or(Wd::NONE),
             name,
             src: src.cloned(),
+            grown: false,
             origin,
             stamp,
         };

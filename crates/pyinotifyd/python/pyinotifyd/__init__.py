@@ -17,3 +17,11 @@ __all__ = [
     "Pyinotifyd", "PyinotifydConfig", "Rule", "ShellScheduler", "TaskScheduler", "Watch",
     "enableSyslog", "setLoglevel",
 ]
+
+
+def __getattr__(name):
+    """What the original's module has besides, because it imports it."""
+    if name in ("ExcludeFilter", "ProcessEvent", "pyinotify"):
+        import pyinotify
+        return pyinotify if name == "pyinotify" else getattr(pyinotify, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -74,6 +74,7 @@ class Description:
     def __init__(self, config):
         self.config = config
         self.before = _state.snapshot()
+        self.identity = _state.identity()
         #: config.py, once it has run.
         self.module = None
         #: By number.
@@ -101,6 +102,11 @@ class Description:
         for it in list(_objects.made):
             if isinstance(it, FileManager) and not self._managers(it):
                 schedulers.append(self._scheduler(self._manager(it)))
+        of_the_daemon = any(it["action"].keys() & {"shell", "rules"} for it in schedulers)
+        if of_the_daemon and _state.identity() != self.identity:
+            raise Mistake(None, "this file gives up its user or group, but its commands and file "
+                                "rules are the daemon's, and would go on as what that is",
+                          "run the daemon as that user: `User=` in its unit")
         document = {"watches": watches, "schedulers": schedulers,
                     "shutdown_timeout": _plain(pyinotifyd, "shutdown_timeout", pyinotifyd.shutdown_timeout),
                     "logname": _plain(pyinotifyd, "logname", pyinotifyd.logname),

@@ -78,7 +78,9 @@ def received(fields, attempt):
     event = _new(Event)
     event.attempt = attempt
     event.origin = fields.pop("origin", "live")
-    fields["dir"], fields["maskname"] = _facts[fields["mask"]]
+    is_dir, fields["maskname"] = _facts[fields["mask"]]
+    # Of the watched item itself the mask does not say so.
+    fields.setdefault("dir", is_dir)
     event.__dict__ = fields
     return event
 
@@ -103,6 +105,8 @@ def described(event):
     data = {"mask": int(getattr(event, "mask", TYPES["IN_CREATE"])), "wd": int(getattr(event, "wd", -1)),
             "path": _text(path), "name": name, "pathname": pathname,
             "origin": str(getattr(event, "origin", "live"))}
+    if getattr(event, "dir", False) and not data["mask"] & IN_ISDIR:
+        data["dir"] = True
     if getattr(event, "cookie", None) is not None:
         data["cookie"] = int(event.cookie)
     if getattr(event, "src_pathname", None):

@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import fcntl
 import gc
+import importlib
 import importlib.machinery
 import io
 import linecache
@@ -34,6 +35,10 @@ PROTOCOL = 1
 #: What a config.py may use without importing it, beside the package's own names.
 MODULES = (asyncio, logging, os, re, shutil, signal, sys)
 
+#: What the first generation's had besides, imported for who uses it: its module, and a name in it.
+LATER = {"argparse": ("argparse", None), "pyinotify": ("pyinotify", None),
+         "shell_quote": ("shlex", "quote"), "uuid4": ("uuid", "uuid4")}
+
 #: Seconds that what waits for the daemon gets at a bad end, and threads with it.
 MOMENT = 1.0
 
@@ -41,7 +46,7 @@ MOMENT = 1.0
 def main(link, start):
     """Runs config.py, and its jobs until the daemon has no more."""
     link = Link(_moved(link))
-    _keep_signals_away()
+    _hand_signals_on()
     _show_prints_at_once()
     os.register_at_fork(after_in_child=lambda: _forked(link))
     # There before config.py is: what it makes at its top level belongs to the loop of its tasks.
@@ -52,6 +57,8 @@ def main(link, start):
                          "executable": sys.executable, "pid": os.getpid()}])
     link.flush()
     path = start["config"]
+    package.__version__ = start.get("version")
+    sys.argv = start.get("argv") or sys.argv
     description = _describe.Description(path)
     try:
         description.module = _execute(path)
@@ -98,11 +105,18 @@ def _moved(link):
     return moved
 
 
-def _keep_signals_away():
-    """A signal to the whole group is the daemon's to answer. The signals are not ignored, because
-    commands would inherit that."""
+def _hand_signals_on():
+    """Who signals `os.getpid()`, or the number that config.py has written to a file, means the
+    daemon. The signals are not ignored either, because commands would inherit that."""
+    daemon, host = os.getppid(), os.getpid()
+
+    def hand_on(number, frame):
+        # Not from a child that was forked, and to nobody else once the daemon has gone.
+        if os.getpid() == host and os.getppid() == daemon:
+            os.kill(daemon, number)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: None)
+        signal.signal(number, hand_on)
 
 
 def _show_prints_at_once():
@@ -154,6 +168,10 @@ def _execute(path):
     module.__spec__ = importlib.machinery.ModuleSpec(NAME, None, origin=whole)
     module.__dict__.update({name: getattr(package, name) for name in package.__all__})
     module.__dict__.update({it.__name__: it for it in MODULES})
+    for name, (where, what) in LATER.items():
+        if re.search(rb"\b%b\b" % name.encode(), source):
+            found = importlib.import_module(where)
+            module.__dict__[name] = getattr(found, what) if what else found
     sys.modules[NAME] = module
     sys.path.insert(0, os.path.dirname(whole))
     _remember(path, source)

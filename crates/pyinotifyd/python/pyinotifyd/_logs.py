@@ -15,6 +15,9 @@ on_change = None
 
 _plain = logging.Formatter()
 
+#: The levels that the daemon has, by Python's numbers.
+_LEVELS = {getattr(logging, name): name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
+
 
 def _noticed(method):
     """A method of `logging` that changes its settings."""
@@ -44,7 +47,8 @@ class DaemonHandler(logging.StreamHandler):
                 and self.stream is self._stream)
 
     def emit(self, record):
-        if not self.untouched:
+        # The daemon has no names for levels of one's own.
+        if not self.untouched or _LEVELS.get(record.levelno) != record.levelname:
             super().emit(record)
             return
         try:
@@ -151,7 +155,8 @@ def enableSyslog(loglevel=None, address="/dev/log", logname=None):
     """Sends records to syslog too."""
     import logging.handlers
     handler = logging.handlers.SysLogHandler(address=address)
-    handler.setFormatter(logging.Formatter("pyinotifyd/%(name)s - %(levelname)s - %(message)s"))
+    # What is before the colon is the tag, by which a syslog daemon sorts.
+    handler.setFormatter(logging.Formatter("pyinotifyd/%(name)s: %(message)s"))
     if loglevel is not None:
         handler.setLevel(loglevel)
     logging.getLogger(logname).addHandler(handler)

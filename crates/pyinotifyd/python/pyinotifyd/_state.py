@@ -15,6 +15,11 @@ def _umask():
     return mask
 
 
+def identity():
+    """Who the process is."""
+    return os.getresuid(), os.getresgid()
+
+
 def snapshot():
     try:
         cwd = os.getcwd()

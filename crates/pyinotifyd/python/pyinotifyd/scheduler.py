@@ -6,7 +6,7 @@ import inspect
 from . import _objects
 from ._objects import Object
 
-__all__ = ["Cancel", "ShellScheduler", "TaskScheduler"]
+__all__ = ["Cancel", "FileManagerRule", "FileManagerScheduler", "ShellScheduler", "TaskScheduler"]
 
 #: What can be said of any scheduler beyond the original's words; as in config.toml.
 OPTIONS = ("busy", "slots", "timeout", "kill_after", "max_wait", "ready", "retry", "follow",
@@ -14,6 +14,14 @@ OPTIONS = ("busy", "slots", "timeout", "kill_after", "max_wait", "ready", "retry
 
 #: What can be said of how a command is run.
 PROCESS = ("env", "cwd", "user", "group", "umask", "nice", "rlimits", "output", "output_level")
+
+
+def __getattr__(name):
+    """What the second generation has in this module, too."""
+    if name in ("FileManagerRule", "FileManagerScheduler"):
+        from . import filemanager
+        return getattr(filemanager, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Done(collections.abc.Coroutine):
@@ -51,8 +59,9 @@ class Scheduler(Object):
                                                 "singlejob") + self._options)
         self.files = files
         self.dirs = dirs
-        self.delay = delay
-        self.logname = logname
+        # Whoever writes `False` means that there is none.
+        self.delay = int(delay) if isinstance(delay, bool) else delay
+        self.logname = logname or "sched"
         self.global_vars = global_vars
         self.singlejob = singlejob
         for name, value in options.items():
@@ -108,6 +117,9 @@ class TaskScheduler(Scheduler):
             if not callable(job):
                 raise TypeError(f"the job of a {type(self).__name__} has to be callable, "
                                 f"{type(job).__name__} is not")
+            if inspect.isgeneratorfunction(job) or inspect.isasyncgenfunction(job):
+                raise TypeError(f"the job of a {type(self).__name__} cannot have a `yield`: "
+                                "nothing would ever run it")
             self.job = job
         if global_vars:
             space = getattr(inspect.unwrap(self.job) if callable(self.job) else None, "__globals__", None)

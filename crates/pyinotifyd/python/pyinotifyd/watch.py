@@ -97,15 +97,24 @@ class Pyinotifyd(Object):
 
     _described = frozenset(("watches", "shutdown_timeout", "logname", "slots"))
 
-    def __init__(self, watches=(), shutdown_timeout=30, logname="daemon", *, slots=None):
+    def __init__(self, watches=(), shutdown_timeout=30, logname="daemon", loop=None, *, slots=None):
+        # Between the generations a loop could be given. There is one.
+        self.set_watches(watches)
+        self.set_shutdown_timeout(shutdown_timeout)
+        self.logname = logname or "daemon"
+        self.slots = slots
+
+    def set_watches(self, watches):
+        """Has these Watches, and no others."""
         watches = [watches] if isinstance(watches, Watch) else list(watches)
         for watch in watches:
             if not isinstance(watch, Watch):
                 raise TypeError(f"a watch has to be a Watch, not {watch!r}")
         self.watches = watches
-        self.shutdown_timeout = shutdown_timeout
-        self.logname = logname
-        self.slots = slots
+
+    def set_shutdown_timeout(self, timeout):
+        """Seconds that tasks get at the end."""
+        self.shutdown_timeout = timeout
 
     def add_watch(self, *args, watch=None, **kwargs):
         """Adds a Watch: one that is made already, or its arguments."""

@@ -165,10 +165,21 @@ class Mistakes(Case):
                 ("EventMap([])", "TypeError: an event map has to be a dict, not list"),
                 ("Watch(None)", "TypeError: the path of a Watch has to be a str or a list of them, not None"),
                 ("Watch('/w', {}, None, True, rec=True)", "TypeError: Watch() got multiple values for argument 'rec'"),
+                ("TaskScheduler((lambda: (yield)))", "TypeError: the job of a TaskScheduler cannot have a "
+                                                     "`yield`: nothing would ever run it"),
                 ("Pyinotifyd([1])", "TypeError: a watch has to be a Watch, not 1")):
             with self.subTest(text):
                 error = self.refused("\n" + text)
                 self.assertEqual((error["message"], error["line"]), (message, 2))
+
+    def test_nobody_is_given_up_for_half_of_the_work(self):
+        if os.getuid() != 0:
+            self.skipTest("skipped: it is not root, because only root can become another")
+        error = self.refused("os.setgid(1)\ns = ShellScheduler('true')\n"
+                             "pyinotifyd = Pyinotifyd(Watch('/w', {'IN_CREATE': s}))\n")
+        self.assertIn("gives up its user or group", error["message"])
+        self.start("os.setgid(1)\nasync def job(event, task_id): pass\n"
+                   "pyinotifyd = Pyinotifyd(Watch('/w', {'IN_CREATE': job}))\n")
 
     def test_what_cannot_be_described_has_a_place_too(self):
         for text, message, line in (

@@ -29,6 +29,10 @@ class Events(Case):
         self.assertEqual(self.tell(mask=0x400, pathname="/w", path="/w", name=""),
                          "<Event dir=False mask=0x400 maskname=IN_DELETE_SELF name='' path=/w pathname=/w wd=1 >")
 
+    def test_a_watched_directory_that_is_gone_is_a_directory(self):
+        self.assertEqual(self.tell(mask=0x400, dir=True, pathname="/w", path="/w", name=""),
+                         "<Event dir=True mask=0x400 maskname=IN_DELETE_SELF name='' path=/w pathname=/w wd=1 >")
+
     def test_the_second_half_of_a_move_knows_its_source(self):
         self.assertEqual(self.tell(mask=0x80, cookie=7, src_pathname="/w/e"),
                          "<Event cookie=7 dir=False mask=0x80 maskname=IN_MOVED_TO name=f path=/w "

@@ -33,6 +33,17 @@ logging.getLogger("nothing.own")
         self.assertEqual(host.logging["levels"], {"": 10, "sched": 40})
         self.assertEqual(host.logged(), ["while it is read"])
 
+    def test_a_level_of_one_s_own_keeps_its_name(self):
+        host = self.start("""
+            logging.addLevelName(35, "NOTICE")
+            logging.log(35, "for people")
+            logging.warning("for the daemon")
+            pyinotifyd = Pyinotifyd()
+            """)
+        self.assertEqual(host.logged(), ["for the daemon"])
+        with open(host.folder + "/stderr", encoding="utf-8") as file:
+            self.assertRegex(file.read(), " - pyinotifyd/root - NOTICE - for people\n")
+
     def test_everything_below_a_level_may_be_disabled(self):
         self.assertEqual(self.settings("logging.disable(logging.WARNING); setLoglevel(ERROR, 'sched')")
                          ["levels"], {"": 31, "sched": 40})
@@ -140,7 +151,7 @@ class Records(Case):
         host.send(["log", 30, "sched", "t1: ü 100% {x}", 1e9, "t1"], ["log", 20, "sched", "lower", 1e9, None],
                   ["log", 10, "daemon", "too low", 1e9, None])
         host.result("tell")
-        self.assertEqual(log.recv(1000).rstrip(b"\0"), "<12>pyinotifyd/sched - WARNING - t1: ü 100% {x}".encode())
+        self.assertEqual(log.recv(1000).rstrip(b"\0"), "<12>pyinotifyd/sched: t1: ü 100% {x}".encode())
         import json
         self.assertEqual(json.loads(host.printed()[0]), [
             ["WARNING", "sched", "t1: ü 100% {x}", 1e9, "t1", "2001|WARNING|t1: ü 100% {x}"],

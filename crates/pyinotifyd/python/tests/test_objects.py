@@ -98,6 +98,14 @@ class FirstGeneration(Case):
         self.assertEqual(host.scheduler("s")["logname"], "one")
         self.assertEqual(host.document["logname"], "d")
 
+    def test_names_of_the_original_s_own_module_are_there_for_who_uses_them(self):
+        host = self.start("""
+            logging.info("%s %s %s", argparse.__name__, shell_quote("a b"), len(str(uuid4())))
+            logging.info(sorted({"argparse", "shell_quote", "uuid4", "pyi" + "notify"} & set(globals())))
+            pyinotifyd = Pyinotifyd()
+            """)
+        self.assertEqual(host.logged(), ["argparse 'a b' 36", "['argparse', 'shell_quote', 'uuid4']"])
+
     def test_watches_take_their_arguments_in_this_order(self):
         host = self.start("""
             pyinotifyd = Pyinotifyd([Watch("/a", EventMap(), True, True), Watch("/b", None, False, True)])
@@ -246,6 +254,33 @@ class SecondGeneration(Case):
         host.result("Map.process_IN_CLOSE", mask=0x8)
         host.result("Map.process_default", mask=0x40000002)
         self.assertEqual(host.logged(), ["create f", "close IN_CLOSE_WRITE", "default IN_MODIFY|IN_ISDIR"])
+
+
+    def test_what_stands_elsewhere_in_the_original_is_found_there(self):
+        host = self.start("""
+            import pyinotifyd as package
+            from pyinotifyd.scheduler import FileManagerScheduler as F, FileManagerRule as R
+            from pyinotifyd.scheduler import *
+            from pyinotifyd import ExcludeFilter
+            assert package.pyinotify.ExcludeFilter is ExcludeFilter and F is FileManagerScheduler
+            assert not hasattr(package, "nothing") and not hasattr(package.scheduler, "nothing")
+            logging.info("%s %s", package.__version__, sys.argv)
+            pyinotifyd = Pyinotifyd([], 30, "daemon", asyncio.get_event_loop())
+            pyinotifyd.set_watches([Watch("/w", {"IN_CREATE": F(R("delete", "x"))})])
+            pyinotifyd.set_shutdown_timeout(7)
+            """, argv=["pyinotifyd", "-c", "x"])
+        self.assertEqual(self.maps(host), [{"IN_CREATE": [("schedule", "FileManagerScheduler")]}])
+        self.assertEqual(host.document["shutdown_timeout"], 7)
+        self.assertEqual(host.logged(), ["0.1.0 ['pyinotifyd', '-c', 'x']"])
+
+    def test_no_delay_and_no_logname_are_the_defaults(self):
+        host = self.start("""
+            s = ShellScheduler("true", delay=False, logname="")
+            pyinotifyd = Pyinotifyd(Watch("/w", {"IN_CREATE": s}), logname="")
+            """)
+        self.assertEqual((host.scheduler("s")["delay"], host.scheduler("s")["logname"]), (0, "sched"))
+        self.assertIs(type(host.scheduler("s")["delay"]), int)
+        self.assertEqual(host.document["logname"], "daemon")
 
 
 class Both(Case):

@@ -32,6 +32,7 @@ use std::{
 
 use pyinotifyd_core::{
     filerule::{Destination, FileAction, FilePlan},
+    path,
     plan::Level,
     task::{Outcome, Run, RunId, RunTask},
 };
@@ -307,7 +308,17 @@ fn apply_plan(
     match (plan.action, &plan.dst) {
         (FileAction::Delete, _) => sys::delete_entry(source, &options),
         (FileAction::Move, Some(dst)) => sys::move_entry(source, place(dst), &options),
-        (FileAction::Copy, Some(dst)) => sys::copy_entry(source, place(dst), &options),
+        (FileAction::Copy, Some(dst)) => {
+            let copied = sys::copy_entry(source, place(dst), &options);
+            match &copied {
+                // As `cp` does; a directory is never replaced by a file.
+                Err(error) if overwrite && !task.event.is_dir && error.kind == Fault::Exists => {
+                    let into = within(dst, &plan.src);
+                    sys::copy_entry(source, place(&into), &options)
+                }
+                Ok(_) | Err(_) => copied,
+            }
+        }
         (FileAction::Move | FileAction::Copy, None) => {
             unreachable!("a plan that moves or copies has a destination")
         }
@@ -317,6 +328,12 @@ fn apply_plan(
 /// What a task's temporary names are made of.
 fn owner(task: &RunTask) -> u64 {
     u64::try_from(task.id.0 & u128::from(u64::MAX)).expect("64 bits")
+}
+
+/// The place of a file in the directory that a destination turns out to be.
+fn within(dst: &Destination, src: &[u8]) -> Destination {
+    let name = path::split(src).map_or(&b""[..], |it| it.1);
+    Destination { path: path::join(&dst.path, name), root_len: dst.root_len }
 }
 
 fn place(dst: &Destination) -> Place<'_> {

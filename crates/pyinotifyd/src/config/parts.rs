@@ -6,7 +6,7 @@ use pyinotifyd_core::{
     filter::{Glob, Matcher},
     path::text,
     pattern::{Pattern, Substitution},
-    template::{ShellTemplate, Template, odd_braces},
+    template::{ShellTemplate, ShellTemplateError, Template, odd_braces},
 };
 
 /// What is wrong inside a text.
@@ -67,13 +67,23 @@ pub(crate) fn template(source: &str) -> Template {
     Template::parse(source)
 }
 
-/// A command line.
-pub(crate) fn shell_template(source: &str) -> Result<ShellTemplate, Fault> {
-    ShellTemplate::parse(source).map_err(|error| Fault {
+/// A command line. In one of the original's, something may read a value as text: that is a fault
+/// beside the command then.
+pub(crate) fn shell_template(
+    source: &str,
+    is_original: bool,
+) -> Result<(ShellTemplate, Option<Fault>), Fault> {
+    let fault = |error: ShellTemplateError| Fault {
         message: lower_first(&error.message),
         at: Some(error.at).filter(|at| *at <= source.len()),
         hint: Some(error.hint).filter(|it| !it.is_empty()),
-    })
+    };
+    if !is_original {
+        return Ok((ShellTemplate::parse(source).map_err(fault)?, None));
+    }
+    let template = ShellTemplate::parse_with_reread(source).map_err(fault)?;
+    let reread = template.reread().cloned().map(fault);
+    Ok((template, reread))
 }
 
 /// Words in braces that look like placeholders and are none, with where they begin.

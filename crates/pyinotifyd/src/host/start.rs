@@ -8,7 +8,10 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::AsFd,
-        unix::{ffi::OsStrExt, net::UnixStream},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            net::UnixStream,
+        },
     },
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -292,7 +295,8 @@ impl Start {
 
     fn introduce(&mut self, config: &[u8], debug: bool) -> Result<(), End> {
         let mut frames = Frames::default();
-        frames.push(&ToHost::Start { modules: package::MODULES, config, debug });
+        let argv: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
+        frames.push(&ToHost::Start { modules: package::MODULES, config, debug, argv: &argv });
         let gone = |_| End::Gone;
         self.link.set_write_timeout(Some(PATIENCE)).map_err(gone)?;
         self.link.write_all(&frames.take()).map_err(gone)

@@ -274,7 +274,7 @@ fn event(about: &Value) -> Option<Event> {
     Some(Event {
         event_type: mask.event_type()?,
         mask,
-        is_dir: mask.is_dir(),
+        is_dir: about.get("dir").and_then(Value::bool).unwrap_or(mask.is_dir()),
         src_pathname: path("src_pathname"),
         name_len: u16::try_from(name_len).unwrap_or(0),
         root_len: 0,
@@ -300,6 +300,8 @@ pub(crate) enum ToHost<'a> {
         config: &'a [u8],
         /// `--debug`.
         debug: bool,
+        /// The program's own command line, as `sys.argv`.
+        argv: &'a [Vec<u8>],
     },
     /// Run a job.
     Run(RunId, u64, &'a RunTask),
@@ -325,7 +327,7 @@ impl ToHost<'_> {
             out.write_fmt(text).expect("a Vec takes all");
         };
         match *self {
-            Self::Start { modules, config, debug } => {
+            Self::Start { modules, config, debug, argv } => {
                 number(out, format_args!("[\"start\",{{\"protocol\":{PROTOCOL},\"modules\":{{"));
                 for (at, (name, source, package)) in modules.iter().enumerate() {
                     let comma = if at == 0 { "" } else { "," };
@@ -335,6 +337,12 @@ impl ToHost<'_> {
                 }
                 out.extend_from_slice(b"},\"config\":");
                 json::bytes(out, config);
+                out.extend_from_slice(b",\"argv\":[");
+                for (at, word) in argv.iter().enumerate() {
+                    out.extend_from_slice(if at == 0 { b"" } else { b"," });
+                    json::bytes(out, word);
+                }
+                out.push(b']');
                 let version = env!("CARGO_PKG_VERSION");
                 number(out, format_args!(",\"debug\":{debug},\"version\":\"{version}\"}}]"));
             }
@@ -401,6 +409,10 @@ fn write_event(out: &mut Vec<u8>, event: &Event) {
     if let Some(src) = &event.src_pathname {
         out.extend_from_slice(b",\"src_pathname\":");
         json::bytes(out, src);
+    }
+    if event.is_dir && !mask.is_dir() {
+        // The kernel does not say so of the watched item itself.
+        out.extend_from_slice(b",\"dir\":true");
     }
     write!(out, ",\"origin\":\"{}\"}}", event.origin.name()).expect("a Vec takes all");
 }

@@ -98,3 +98,78 @@ fn a_new_file_under_the_same_name_is_work() {
     bring(&world, "a");
     daemon.wait_for("job - ERROR *failed for */in/a after *overwrite = true");
 }
+
+#[test]
+fn where_a_rule_puts_a_file_another_rule_takes_it_up() {
+    for (action, said) in [("move", "moved"), ("copy", "copied")] {
+        let world = World::new();
+        world.write("in/.keep", "");
+        let daemon = world.start(&format!(
+            "
+[scheduler.job]
+[[scheduler.job.rules]]
+action = \"{action}\"
+src_re = '^$DIR/in/([^/]*)\\.a$'
+dst_re = '$DIR/in/\\1.b'
+[[scheduler.job.rules]]
+action = \"{action}\"
+src_re = '^$DIR/in/([^/]*)\\.b$'
+dst_re = '$DIR/in/\\1.c'
+[[watch]]
+path = \"$DIR/in\"
+[watch.event_map]
+IN_CLOSE_WRITE = \"job\"
+IN_MOVED_TO = \"job\"
+"
+        ));
+        world.write("x.a", "text");
+        bring(&world, "x.a");
+        daemon.wait_for(&format!("{said} */in/x.b to */in/x.c "));
+        assert_eq!(world.read("in/x.c"), "text");
+    }
+}
+
+#[test]
+fn what_a_rule_has_copied_is_news_to_all_other_schedulers() {
+    let world = World::new();
+    let daemon = world.start(
+        "
+[scheduler.job]
+dirs = true
+[[scheduler.job.rules]]
+action = \"copy\"
+src_re = '^$DIR/in/([^/]*)$'
+dst_re = '$DIR/out/\\1'
+[scheduler.seen]
+dirs = true
+log = \"seen {maskname} of {pathname}\"
+[[watch]]
+path = \"$DIR/in\"
+event_map = { IN_CLOSE_WRITE = \"job\", IN_MOVED_TO = \"job\" }
+[[watch]]
+path = \"$DIR/out\"
+rec = true
+auto_add = true
+[watch.event_map]
+IN_CREATE = \"seen\"
+IN_CLOSE_WRITE = \"seen\"
+IN_MOVED_TO = \"seen\"
+IN_MODIFY = \"seen\"
+IN_ATTRIB = \"seen\"
+",
+    );
+    world.write("a", "text");
+    bring(&world, "a");
+    daemon.wait_for("seen IN_CLOSE_WRITE of */out/a");
+    fs::create_dir_all(world.path("d/sub")).unwrap();
+    world.write("d/sub/b", "text");
+    bring(&world, "d");
+    daemon.wait_for("seen IN_CLOSE_WRITE of */out/d/sub/b");
+    let seen = daemon.lines_with("seen IN_");
+    let told = |kind: &str, at: &str| seen.iter().any(|it| it.contains(kind) && it.ends_with(at));
+    for at in ["/out/a", "/out/d", "/out/d/sub", "/out/d/sub/b"] {
+        assert!(told("IN_CREATE", at), "{at}: {seen:#?}");
+    }
+    let strange = seen.iter().find(|it| it.contains("/#") || it.contains("/.pyinotifyd-"));
+    assert_eq!(strange, None, "what grows is nobody's business");
+}

@@ -85,7 +85,13 @@ fn a_command_gets_the_limits_that_are_configured() {
         "umask = \"027\"\nnice = 5\nrlimits = { nofile = 123, core = 0 }\ncwd = \"/usr\"",
         "umask; nice; ulimit -n; ulimit -c; pwd",
     );
-    assert_eq!(lines, ["0027", "5", "123", "0", "/usr"]);
+    // It is added to that of the daemon, and so to ours.
+    let start = starts::one();
+    let ours = Command::new("nice").output().unwrap();
+    drop(start);
+    let ours: i32 = str::from_utf8(&ours.stdout).unwrap().trim().parse().unwrap();
+    let nice = (ours + 5).min(19).to_string();
+    assert_eq!(lines, ["0027", &nice, "123", "0", "/usr"]);
 }
 
 #[test]

@@ -293,3 +293,33 @@ event_map = { IN_CLOSE_WRITE = [\"rules\", \"shell\", \"exec\", \"log\"] }
     assert_eq!(names(&world.path("out")).len(), 0);
     assert!(!world.exists("ran"));
 }
+
+#[test]
+fn a_directory_is_moved_with_modes_for_all_that_is_in_it() {
+    let world = World::new();
+    let keys = format!("{MOVE}\nfilemode = \"0640\"\ndirmode = \"0710\"");
+    let daemon = world.start(&job_with("dirs = true", &[&keys]));
+    fs::create_dir_all(world.path("d/sub")).unwrap();
+    world.write("d/sub/f", "");
+    symlink("/nothing", world.path("d/link")).unwrap();
+    fs::rename(world.path("d"), world.path("in/d")).unwrap();
+    daemon.wait_for("moved */in/d to */out/d ");
+    for (name, want) in [("d", 0o710), ("d/sub", 0o710), ("d/sub/f", 0o640)] {
+        assert_eq!(mode(&world.path("out").join(name)), want, "{name}");
+    }
+    assert!(world.path("out/d/link").is_symlink());
+}
+
+#[test]
+fn a_copy_that_may_overwrite_goes_into_a_directory() {
+    let world = World::new();
+    fs::create_dir(world.path("out/all")).unwrap();
+    let rule =
+        "action = \"copy\"\nsrc_re = '^$DIR/in/.*$'\ndst_re = '$DIR/out/all'\noverwrite = true";
+    let daemon = world.start(&job(&[rule]));
+    for (count, text) in [(1, "first"), (2, "second")] {
+        world.write("in/a", text);
+        daemon.wait_for_count("copied */in/a to ", count);
+        assert_eq!(world.read("out/all/a"), text);
+    }
+}

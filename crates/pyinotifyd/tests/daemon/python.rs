@@ -642,3 +642,57 @@ fn without_a_python_it_is_said_how_to_name_one() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("Python has ended (exit status 1)"), "{said}");
 }
+
+#[test]
+fn a_command_that_reads_a_value_as_text_runs_for_plain_names() {
+    let world = World::new();
+    let mut daemon = start!(
+        &world,
+        r#"
+s = ShellScheduler("sh -c 'echo {pathname} >> @/shell'")
+watches = [Watch("@/w", {"IN_CLOSE_WRITE": s})]
+"#
+    );
+    let warned = "`{pathname}` stands where `sh -c` would read its value as text";
+    assert!(daemon.log.iter().any(|line| line.contains(warned)), "{daemon}");
+    world.write("w/plain");
+    daemon.wait("done for");
+    world.write("w/$(id)");
+    daemon.wait("not run, because its {pathname} is more than letters");
+    daemon.stop();
+    let expected = format!("{}\n", world.path("w/plain").display());
+    assert_eq!(fs::read_to_string(world.path("shell")).unwrap(), expected);
+}
+
+#[test]
+fn a_signal_to_python_is_the_daemon_s() {
+    let world = World::new();
+    let mut daemon = start!(
+        &world,
+        r#"
+async def end(event, task_id):
+    os.kill(os.getpid(), signal.SIGTERM)
+watches = [Watch("@/w", {"IN_CLOSE_WRITE": end})]
+"#
+    );
+    world.write("w/a");
+    daemon.wait("stopped");
+}
+
+#[test]
+fn an_event_about_a_watched_directory_itself_says_so() {
+    let world = World::new();
+    world.mkdir("w/d");
+    let mut daemon = start!(
+        &world,
+        r#"
+async def job(event, task_id):
+    logging.getLogger("t").info(f"{event.maskname} {event.dir} {event.name!r}")
+s = TaskScheduler(job, files=False, dirs=True)
+watches = [Watch("@/w", {"IN_DELETE_SELF": s}, rec=True)]
+"#
+    );
+    fs::remove_dir(world.path("w/d")).unwrap();
+    daemon.wait("t - INFO - IN_DELETE_SELF True ''");
+    daemon.stop();
+}

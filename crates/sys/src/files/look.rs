@@ -24,9 +24,6 @@ const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 pub(super) enum Purpose {
     /// It takes the place of its source: owner and ACL stay, unless the options say otherwise.
     Move,
-    /// Beneath a directory that is moved: as its source, whatever the options say, just as if the
-    /// directory had been renamed.
-    Below,
     /// A new file of the daemon's own, unless the options say otherwise.
     Copy,
 }
@@ -49,18 +46,12 @@ impl Look {
         purpose: Purpose,
         options: &Options<'_>,
     ) -> Self {
-        let asked = match purpose {
-            Purpose::Below => (None, None),
-            Purpose::Move | Purpose::Copy => (options.user, options.group),
-        };
+        let asked = (options.user, options.group);
         let wished = match purpose {
-            Purpose::Move | Purpose::Below => (Some(facts.uid), Some(facts.gid)),
+            Purpose::Move => (Some(facts.uid), Some(facts.gid)),
             Purpose::Copy => (None, None),
         };
-        let mode = match purpose {
-            Purpose::Below => None,
-            Purpose::Move | Purpose::Copy => options.mode(facts.kind),
-        };
+        let mode = options.mode(facts.kind);
         let keep_acl = mode.is_none() && purpose != Purpose::Copy;
         let mode = mode.unwrap_or_else(|| {
             let sticky = if facts.is_dir() && purpose != Purpose::Copy { 0o3000 } else { 0 };

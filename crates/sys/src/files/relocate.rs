@@ -1,6 +1,8 @@
 //! Moving: by a rename where that is possible, by a copy that is published before the source is
 //! deleted where it is not.
 
+use std::sync::atomic::Ordering;
+
 use rustix::{
     fs::{self, Access, AtFlags},
     io::Errno,
@@ -9,10 +11,11 @@ use rustix::{
 use super::{
     Change, Done, How, Options, Place,
     copy::{copy_to, open_source, unlink_source, verify_apart},
+    cursor::Cursor,
     delete::remove_tree,
     error::{Fault, FileError},
     look::{Dressed, Purpose, verify_single},
-    open::{Entry, Facts, Spot},
+    open::{BENEATH, DIR, Entry, Facts, IN_TREE, Spot, open_at},
     publish::{admit, publish_error, rename_into, withdraw},
     recover::finish_before,
 };
@@ -20,8 +23,8 @@ use super::{
 /// Moves whatever it is: by a rename, or by a copy if the destination is on another file system
 /// (files, links, directories with all that is in them; not FIFOs, sockets and devices).
 ///
-/// Mode and owner that are asked for are given to the moved file or directory itself, not to what
-/// is in a directory.
+/// Mode and owner that are asked for are given to all that is moved, before it is: what is in a
+/// directory keeps what it was given if that then fails.
 pub fn move_entry(
     source: Place<'_>,
     target: Place<'_>,
@@ -100,6 +103,9 @@ fn rename(
     } else {
         None
     };
+    if is_dir {
+        dress_tree(source, options)?;
+    }
     let dressed = Dressed::dress(source, entry, options)?;
     if there.is_some_and(|there| there.ident() == entry.facts.ident()) {
         // Two names of one file: rename(2) would leave both, and call it done.
@@ -126,6 +132,59 @@ fn rename(
             Err(FileError::found(Fault::Changed, "move", &source.path))
         }
         Ok(_) | Err(_) => Ok(true),
+    }
+}
+
+/// Sets owner and mode of what is in a directory that is about to be moved, as a copy would.
+fn dress_tree(source: &Spot, options: &Options<'_>) -> Result<(), FileError> {
+    if !options.changes_look() && options.dirmode.is_none() {
+        return Ok(());
+    }
+    let mut cursor = Cursor::beside(source)?;
+    let enter = |cursor: &mut Cursor, name: &[u8]| {
+        let path = cursor.path_of(name);
+        cursor.enter(name).map_err(|errno| FileError::system("openat2", &path, errno))
+    };
+    enter(&mut cursor, &source.name)?;
+    let mut levels = vec![(None, cursor.names()?.into_iter())];
+    while let Some((_, left)) = levels.last_mut() {
+        if options.cancel.load(Ordering::Relaxed) {
+            return Err(FileError::found(Fault::Cancelled, "move", &cursor.path));
+        }
+        let Some(name) = left.next() else {
+            cursor.leave()?;
+            // Only now: its new mode may let nobody in.
+            if let Some((Some(name), _)) = levels.pop() {
+                dress_entry(&cursor, name, options)?;
+            }
+            continue;
+        };
+        if Facts::at(&cursor.dir, &name).is_ok_and(|it| it.is_some_and(|it| it.is_dir())) {
+            enter(&mut cursor, &name)?;
+            levels.push((Some(name), cursor.names()?.into_iter()));
+        } else {
+            dress_entry(&cursor, name, options)?;
+        }
+    }
+    Ok(())
+}
+
+fn dress_entry(at: &Cursor, name: Vec<u8>, options: &Options<'_>) -> Result<(), FileError> {
+    let path = at.path_of(&name);
+    let failed = |call| {
+        let path = &path;
+        move |errno| FileError::system(call, path, errno)
+    };
+    let entry = match Entry::open(&at.dir, &name, IN_TREE) {
+        // Somebody else has taken it away.
+        Err(Errno::NOENT) => return Ok(()),
+        entry => entry.map_err(failed("openat2"))?,
+    };
+    let dir = open_at(&at.dir, b".", DIR, BENEATH).map_err(failed("openat2"))?;
+    match Dressed::dress(&Spot { dir, name, path: path.clone() }, &entry, options) {
+        // No copy takes them along either; a rename does, as they are.
+        Err(error) if error.kind == Fault::Special => Ok(()),
+        dressed => dressed.map(drop),
     }
 }
 

@@ -112,20 +112,12 @@ impl TreeCopy<'_> {
         if facts.ident() != seen.ident() {
             return Err(FileError::found(Fault::Changed, "copy", &self.from.path));
         }
-        let purpose = self.purpose_here();
+        let purpose = self.purpose;
         let look = Look::of(&self.from.dir, &facts, purpose, self.options);
         let left = self.from.names()?.into_iter();
         self.manifest.insert(facts);
         self.levels.push(Level { left, facts, look });
         Ok(())
-    }
-
-    /// What is beneath a moved directory is as it was; the directory itself is as asked.
-    fn purpose_here(&self) -> Purpose {
-        match self.purpose {
-            Purpose::Move if !self.levels.is_empty() => Purpose::Below,
-            purpose => purpose,
-        }
     }
 
     fn entry(&mut self, name: &[u8], top: Ident) -> Result<(), FileError> {
@@ -158,10 +150,8 @@ impl TreeCopy<'_> {
             .reopen(&self.from.dir, name, IN_TREE)
             .map_err(|errno| reopen_error(path, errno))?;
         let facts = fstat(&from, path)?;
-        let purpose = self.purpose_here();
-        if purpose == Purpose::Copy {
-            verify_single(&facts, path, self.options)?;
-        }
+        let purpose = self.purpose;
+        verify_single(&facts, path, self.options)?;
         let to_path = self.to.path_of(name);
         let to = make_file(&self.to.dir, name)
             .map_err(|errno| FileError::system("open", &to_path, errno))?;
@@ -189,7 +179,7 @@ impl TreeCopy<'_> {
     fn link(&mut self, name: &[u8], path: &[u8], entry: &Entry) -> Result<(), FileError> {
         let to_path = self.to.path_of(name);
         make_link(&entry.fd, path, &self.to.dir, name, &to_path)?;
-        let look = Look::of(&entry.fd, &entry.facts, self.purpose_here(), self.options);
+        let look = Look::of(&entry.fd, &entry.facts, self.purpose, self.options);
         finish_link(&self.to.dir, name, &to_path, &entry.facts, &look)?;
         self.manifest.insert(entry.facts);
         self.entries += 1;

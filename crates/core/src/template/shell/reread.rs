@@ -34,6 +34,14 @@ pub(super) struct Facts {
     pub(super) reads: bool,
 }
 
+/// A placeholder in such text.
+#[derive(Debug)]
+pub(super) struct Reread {
+    pub(super) error: ShellTemplateError,
+    /// Whether a value that is plain text to any shell can do nothing there but be text.
+    pub(super) bears_plain: bool,
+}
+
 const SHELLS: &[&str] = &[
     "sh", "ash", "bash", "csh", "dash", "fish", "ksh", "ksh93", "mksh", "rbash", "tcsh", "yash",
     "zsh",
@@ -115,16 +123,17 @@ fn is_interpreter(program: &str) -> bool {
 }
 
 /// Checks one simple command; its words begin behind assignments.
-pub(super) fn check(words: &[Word], facts: &mut Facts) -> Result<(), ShellTemplateError> {
+pub(super) fn check(words: &[Word], facts: &mut Facts) -> Result<(), Reread> {
     let Some(first) = words.first() else { return Ok(()) };
     if first.leads
         && let Some((placeholder @ Placeholder::Basename, at)) = first.placeholder
     {
-        return Err(ShellTemplateError {
+        let error = ShellTemplateError {
             message: format!("`{{{}}}` would choose the command", placeholder.name()),
             at,
             hint: "name the program, or its directory, yourself".to_owned(),
-        });
+        };
+        return Err(Reread { error, bears_plain: false });
     }
     let wrapped = WRAPPERS.contains(&program(first));
     for (index, word) in words.iter().enumerate() {
@@ -150,12 +159,7 @@ fn program(word: &Word) -> &str {
 }
 
 /// `sh [options] [-c text] [name] [arguments]`: only the text is read as commands.
-fn check_shell(
-    name: &str,
-    args: &[Word],
-    facts: &mut Facts,
-    leads: bool,
-) -> Result<(), ShellTemplateError> {
+fn check_shell(name: &str, args: &[Word], facts: &mut Facts, leads: bool) -> Result<(), Reread> {
     let (mut command, mut stdin) = (false, false);
     let mut at = 0;
     while let Some(word) = args.get(at) {
@@ -192,7 +196,7 @@ fn check_shell(
     Ok(())
 }
 
-fn check_program(name: &str, args: &[Word], facts: &mut Facts) -> Result<(), ShellTemplateError> {
+fn check_program(name: &str, args: &[Word], facts: &mut Facts) -> Result<(), Reread> {
     if READERS.contains(&name) {
         refuse(args, name)?;
     }
@@ -263,7 +267,7 @@ fn check_program(name: &str, args: &[Word], facts: &mut Facts) -> Result<(), She
 }
 
 /// The first operand is the program, unless `-f` names a file.
-fn check_awk(name: &str, args: &[Word]) -> Result<(), ShellTemplateError> {
+fn check_awk(name: &str, args: &[Word]) -> Result<(), Reread> {
     let mut args = args.iter();
     while let Some(word) = args.next() {
         match word.text.as_str() {
@@ -281,7 +285,7 @@ fn check_awk(name: &str, args: &[Word]) -> Result<(), ShellTemplateError> {
 }
 
 /// The first operand is the script, unless `-e` or `-f` gives one. (GNU sed can run commands.)
-fn check_sed(args: &[Word]) -> Result<(), ShellTemplateError> {
+fn check_sed(args: &[Word]) -> Result<(), Reread> {
     let given = args.iter().any(|word| {
         is_option(word, "ef")
             || word.text.starts_with("--expression")
@@ -306,10 +310,7 @@ fn is_option(word: &Word, letters: &str) -> bool {
 }
 
 /// An error if one of these words has a placeholder.
-fn refuse<'a>(
-    words: impl IntoIterator<Item = &'a Word>,
-    reader: &str,
-) -> Result<(), ShellTemplateError> {
+fn refuse<'a>(words: impl IntoIterator<Item = &'a Word>, reader: &str) -> Result<(), Reread> {
     match words.into_iter().find_map(|word| word.placeholder) {
         None => Ok(()),
         Some((placeholder, at)) => Err(error(placeholder, at, reader)),
@@ -319,8 +320,23 @@ fn refuse<'a>(
 /// Who reads commands that nobody has named.
 pub(super) const STDIN: &str = "a shell on its standard input";
 
+/// Whether a value is harmless to who reads it, if it is plain: letters, digits and `_./+:@-`. Not
+/// where a name would choose a variable or a command, nor in a language in which it may be code
+/// (Perl's `x.exec+reboot`, sed's `s/…/w/etc/…`).
+fn bears_plain(placeholder: Placeholder, reader: &str) -> bool {
+    const HARMLESS: &[&str] = &[
+        "-c", "autossh", "awk", "eval", "gawk", "mawk", "mosh", "nawk", "parallel", "pdsh", "rsh",
+        "rsync", "scp", "ssh", "watch", STDIN,
+    ];
+    let runs_a_shell = |it: &str| {
+        SHELLS.contains(&it) || matches!(it, "su" | "runuser" | "flock" | "script" | "sg")
+    };
+    let bears = HARMLESS.contains(&reader) || reader.strip_suffix(" -c").is_some_and(runs_a_shell);
+    bears && placeholder != Placeholder::Basename
+}
+
 /// Says that a placeholder's value would be read again.
-pub(super) fn error(placeholder: Placeholder, at: usize, reader: &str) -> ShellTemplateError {
+pub(super) fn error(placeholder: Placeholder, at: usize, reader: &str) -> Reread {
     let (name, variable) = (placeholder.name(), placeholder.variable());
     let hint = match reader.strip_suffix(" -c").filter(|shell| SHELLS.contains(shell)) {
         Some(shell) => format!(
@@ -336,9 +352,7 @@ pub(super) fn error(placeholder: Placeholder, at: usize, reader: &str) -> ShellT
         },
     };
     let by = if reader == STDIN { reader.to_owned() } else { format!("`{reader}`") };
-    ShellTemplateError {
-        message: format!("`{{{name}}}` stands where {by} would read its value as text"),
-        at,
-        hint,
-    }
+    let message = format!("`{{{name}}}` stands where {by} would read its value as text");
+    let error = ShellTemplateError { message, at, hint };
+    Reread { error, bears_plain: bears_plain(placeholder, reader) }
 }

@@ -11,15 +11,18 @@ use std::collections::BTreeSet;
 
 use super::{
     ShellTemplateError,
-    reread::{self, Facts, UNKNOWN, Word},
+    reread::{self, Facts, Reread, UNKNOWN, Word},
 };
 use crate::template::{Placeholder, placeholder_at};
 
 /// How deep expansions may nest; protects the stack.
 const MAX_DEPTH: usize = 40;
 
-/// The text for the shell, and the placeholders that it refers to.
-pub(super) fn scan(source: &str) -> Result<(String, BTreeSet<Placeholder>), ShellTemplateError> {
+/// The text for the shell, the placeholders that it refers to, and the first of them whose value is
+/// read as text once more.
+pub(super) type Scanned = (String, BTreeSet<Placeholder>, Option<ShellTemplateError>);
+
+pub(super) fn scan(source: &str) -> Result<Scanned, ShellTemplateError> {
     let mut scanner = Scanner {
         source,
         at: 0,
@@ -27,14 +30,15 @@ pub(super) fn scan(source: &str) -> Result<(String, BTreeSet<Placeholder>), Shel
         out: String::with_capacity(source.len() * 2),
         placeholders: BTreeSet::new(),
         facts: Facts::default(),
+        reread: None,
         forbidden: None,
         depth: 0,
     };
     scanner.commands(End::Text)?;
     if let (Some((placeholder, at)), true) = (scanner.facts.writes, scanner.facts.reads) {
-        return Err(reread::error(placeholder, at, reread::STDIN));
+        scanner.reads_again(reread::error(placeholder, at, reread::STDIN))?;
     }
-    Ok((scanner.out, scanner.placeholders))
+    Ok((scanner.out, scanner.placeholders, scanner.reread))
 }
 
 struct Scanner<'a> {
@@ -45,6 +49,8 @@ struct Scanner<'a> {
     out: String,
     placeholders: BTreeSet<Placeholder>,
     facts: Facts,
+    /// What the first program says that reads a value as text.
+    reread: Option<ShellTemplateError>,
     /// Why no placeholder may stand here, and what to write instead.
     forbidden: Option<(&'static str, &'static str)>,
     depth: usize,
@@ -287,11 +293,22 @@ impl Scanner<'_> {
     fn end_command(&mut self, command: &mut Command) -> Result<(), ShellTemplateError> {
         // `[[ a && b ]]` goes on; the operators in it look like ends.
         let test = command.test.take();
-        reread::check(&command.words, &mut self.facts)?;
+        if let Err(reread) = reread::check(&command.words, &mut self.facts) {
+            self.reads_again(reread)?;
+        }
         *command = Command { test, ..Command::default() };
         if command.test.is_some() {
             command.words.push(Word { text: "[[".to_owned(), ..Word::default() });
         }
+        Ok(())
+    }
+
+    /// Notes that a value is read as text, if that may be.
+    fn reads_again(&mut self, reread: Reread) -> Result<(), ShellTemplateError> {
+        if !reread.bears_plain {
+            return Err(reread.error);
+        }
+        self.reread.get_or_insert(reread.error);
         Ok(())
     }
 
@@ -587,7 +604,7 @@ fn take_word(
             "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" | "-v" | "-R"
         );
         if let (true, Some((placeholder, at))) = (test.calculates, test.placeholder) {
-            return Err(reread::error(placeholder, at, "[["));
+            return Err(reread::error(placeholder, at, "[[").error);
         }
         if word.text == "]]" {
             *command = Command::default();

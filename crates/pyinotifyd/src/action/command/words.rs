@@ -6,7 +6,7 @@
 use pyinotifyd_core::{
     plan::{Batch, BatchInput, Exec, Scheduler, Shell},
     task::{Run, RunTask},
-    template::{Placeholder, Template, Values},
+    template::{Placeholder, ShellTemplate, Template, Values},
 };
 
 use super::{
@@ -23,6 +23,9 @@ pub(crate) fn exec(exec: &Exec, run: &Run, scheduler: &Scheduler) -> Words {
 /// batch's paths are `"$@"`. Fails where a command line would see only the first of a batch.
 pub(crate) fn shell(shell: &Shell, run: &Run, scheduler: &Scheduler) -> Result<Words, Failure> {
     let command = &shell.command;
+    for task in &run.tasks {
+        command.check(&values(task, scheduler)).map_err(|it| reread(command, it))?;
+    }
     if let Some(templates) = command.direct_argv() {
         let argv = argv(templates, run, scheduler);
         return Ok(Words { argv, env: Vec::new(), script: true });
@@ -43,6 +46,15 @@ pub(crate) fn shell(shell: &Shell, run: &Run, scheduler: &Scheduler) -> Result<W
     }
     let env = command.variables().map(|(name, it)| (name.into(), it.value(&first))).collect();
     Ok(Words { argv, env, script: false })
+}
+
+/// Why a value is not handed to a command.
+fn reread(command: &ShellTemplate, placeholder: Placeholder) -> Failure {
+    let why = command.reread().map_or("", |it| &it.message);
+    let name = placeholder.name();
+    Failure::Permanent(format!(
+        "not run, because its {{{name}}} is more than letters, digits and `_./+:@-`: {why}"
+    ))
 }
 
 /// `$0` of a command line, which the shell puts before its messages.

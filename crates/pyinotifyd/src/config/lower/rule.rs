@@ -89,8 +89,8 @@ impl Lower<'_> {
             && mode & 0o6000 != 0
         {
             self.report(
-                Diagnostic::warning(&spot.place, "files get the setuid or setgid bit")
-                    .label("whoever runs one acts as its owner or group"),
+                Diagnostic::warning(&spot.place, "files never get the setuid or setgid bit")
+                    .label("whoever runs one would act as its owner or group"),
             );
         }
         let dirmode = self.mode(&doc.dirmode, 0o7777);
@@ -165,7 +165,13 @@ impl Lower<'_> {
     /// All rules; nothing if one is wrong.
     pub(super) fn rules(&mut self, docs: &Spot<Vec<DocRule>>) -> Option<Vec<FileRule>> {
         if docs.value.is_empty() {
-            self.report(Diagnostic::error(&docs.place, "there are no rules in this list"));
+            let message = "there are no rules in this list";
+            // The original takes it; some are made in a loop over what there is.
+            self.report(if self.has_python {
+                Diagnostic::warning(&docs.place, message)
+            } else {
+                Diagnostic::error(&docs.place, message)
+            });
         }
         // Not in one go: the mistakes of the rules behind a bad one count, too.
         let rules: Vec<_> = docs.value.iter().map(|doc| self.rule(doc)).collect();

@@ -12,7 +12,10 @@ use pyinotifyd_core::{
     time::Human,
 };
 
-use super::{Lower, values::at_least_one};
+use super::{
+    Lower,
+    values::{at_least_one, narrow},
+};
 use crate::config::{
     diagnostic::Diagnostic,
     document::{
@@ -234,8 +237,11 @@ impl Lower<'_> {
                 }
                 self.no_nul(spot);
                 self.placeholders(spot);
-                match parts::shell_template(&spot.value) {
-                    Ok(command) => {
+                match parts::shell_template(&spot.value, self.has_python) {
+                    Ok((command, reread)) => {
+                        if let Some(fault) = reread {
+                            self.reread(spot, fault);
+                        }
                         Some(Action::Shell(Shell { command, process: Process::default() }))
                     }
                     Err(fault) => {
@@ -255,6 +261,15 @@ impl Lower<'_> {
                 Some(Action::Hosted(Job { id: *id, name: name.as_str().into() }))
             }
         }
+    }
+
+    /// A command of the original's in which something reads a value as text goes on working for
+    /// the names that it has worked for.
+    fn reread(&mut self, spot: &Spot<String>, fault: parts::Fault) {
+        let place = narrow(&spot.place, &spot.value, fault.at, 1);
+        let what = "this command runs for plain names only: letters, digits and `_./+:@-`";
+        let warning = Diagnostic::warning(&place, what).label(fault.message);
+        self.report(warning.maybe_hint(fault.hint));
     }
 
     fn no_nul(&mut self, spot: &Spot<String>) {
