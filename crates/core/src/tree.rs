@@ -52,7 +52,7 @@ use self::{
     beliefs::Beliefs,
     compare::{Difference, Writing},
     nodes::Nodes,
-    settle::{Echo, Epochs},
+    settle::Epochs,
 };
 use crate::{
     event::{EventType, Mask, Origin},
@@ -577,52 +577,6 @@ impl Tree {
         // What was watched for this answer is left again unless something stands for it. (Another
         // answer may still come to stand for it: `poll_ask` looks again.)
         self.leaving.extend(wd.filter(|it| self.nodes.first_of(*it).is_none()));
-    }
-
-    fn answer(&mut self, flight: Flight, answer: Result<Found, EnterError>, out: &mut Sink<'_>) {
-        let Flight { todo, path, spots, mask, blind, unasked } = flight;
-        if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
-            return;
-        }
-        if self.place_path(todo.parent, &todo.name) != path {
-            self.todo.push(todo);
-            return;
-        }
-        match answer {
-            // A directory has taken a file's place meanwhile, or it was not known to be one: Watches
-            // that take directories have to be asked for it.
-            Ok(found)
-                if matches!(todo.why, Why::Arrived(_))
-                    && !todo.is_dir
-                    && !found.linked
-                    && found.kind == Kind::Directory =>
-            {
-                if let Ok(wd) = found.wd {
-                    // It was watched before it was closed, and will be before it is opened again.
-                    let opens = u32::from(found.opened);
-                    let looks = Echo { opens, reads: found.reads, closes: opens };
-                    self.epochs.expect(wd, b"", mask, looks);
-                }
-                self.todo.push(Todo { is_dir: true, ..todo });
-            }
-            Ok(found) if self.fits(&todo, &found) => {
-                if let (Why::Mounts(MountChange::Unmounted), Some(here)) =
-                    (todo.why, self.here(&todo))
-                    && found.wd.as_ref().is_ok_and(|it| self.nodes.wd(here) != Some(*it))
-                {
-                    self.tell_unmounted(here, out);
-                }
-                self.entered(todo, spots, mask, found, blind, unasked);
-            }
-            Ok(_) | Err(EnterError::Missing) => self.absent(todo),
-            Err(EnterError::Failed(error)) => {
-                if self.here(&todo).is_none() {
-                    self.unwatched += 1;
-                    self.notices.push_back(Notice::Unwatched(path.into(), error));
-                }
-                self.absent(todo);
-            }
-        }
     }
 
     /// Takes in the answer to [`Ask::Barrier`]: the watch whose `IN_IGNORED` is the barrier. Without

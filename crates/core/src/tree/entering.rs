@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Closed, Enter, Flight, Found, Join, Joined, Kind, Look, NodeId, Notice, Otherwise, Ticket,
-    Todo, Tree, WatchError, Why,
+    Closed, Enter, EnterError, Flight, Found, Join, Joined, Kind, Look, MountChange, NodeId,
+    Notice, Otherwise, Sink, Ticket, Todo, Tree, WatchError, Why,
     nodes::{Node, State, Told},
     settle::Echo,
 };
@@ -221,6 +221,58 @@ impl Tree {
     pub(super) fn fits(&self, todo: &Todo, found: &Found) -> bool {
         let (Some(parent), Some(found_parent)) = (todo.parent, found.parent) else { return true };
         found.linked || self.nodes[parent].id == found_parent
+    }
+
+    /// Takes in what was found at a place, or that nothing was.
+    pub(super) fn answer(
+        &mut self,
+        flight: Flight,
+        answer: Result<Found, EnterError>,
+        out: &mut Sink<'_>,
+    ) {
+        let Flight { todo, path, spots, mask, blind, unasked } = flight;
+        if todo.parent.is_some_and(|it| !self.nodes.contains(it)) {
+            return;
+        }
+        if self.place_path(todo.parent, &todo.name) != path {
+            self.todo.push(todo);
+            return;
+        }
+        match answer {
+            // A directory has taken a file's place meanwhile, or it was not known to be one: Watches
+            // that take directories have to be asked for it.
+            Ok(found)
+                if matches!(todo.why, Why::Arrived(_))
+                    && !todo.is_dir
+                    && !found.linked
+                    && found.kind == Kind::Directory =>
+            {
+                if let Ok(wd) = found.wd {
+                    // It was watched before it was closed, and will be before it is opened again.
+                    let opens = u32::from(found.opened);
+                    let looks = Echo { opens, reads: found.reads, closes: opens };
+                    self.epochs.expect(wd, b"", mask, looks);
+                }
+                self.todo.push(Todo { is_dir: true, ..todo });
+            }
+            Ok(found) if self.fits(&todo, &found) => {
+                if let (Why::Mounts(MountChange::Unmounted), Some(here)) =
+                    (todo.why, self.here(&todo))
+                    && found.wd.as_ref().is_ok_and(|it| self.nodes.wd(here) != Some(*it))
+                {
+                    self.tell_unmounted(here, out);
+                }
+                self.entered(todo, spots, mask, found, blind, unasked);
+            }
+            Ok(_) | Err(EnterError::Missing) => self.absent(todo),
+            Err(EnterError::Failed(error)) => {
+                if self.here(&todo).is_none() {
+                    self.unwatched += 1;
+                    self.notices.push_back(Notice::Unwatched(path.into(), error));
+                }
+                self.absent(todo);
+            }
+        }
     }
 
     pub(super) fn entered(
