@@ -464,6 +464,8 @@ pub struct Tree {
     notices: VecDeque<Notice>,
     /// Paths of Watches that are waited for, each told of once.
     waiting: BTreeSet<Arc<[u8]>>,
+    /// What could not even be looked at, each told of once.
+    refused: BTreeSet<Arc<[u8]>>,
     unwatched: usize,
     memory: Memory,
 }
@@ -513,6 +515,7 @@ impl Tree {
             beliefs: Beliefs::default(),
             notices: VecDeque::new(),
             waiting: BTreeSet::new(),
+            refused: BTreeSet::new(),
             unwatched: 0,
             memory: Memory::default(),
         };
@@ -612,13 +615,17 @@ impl Tree {
                 }
                 self.entered(todo, spots, mask, found, blind, unasked);
             }
-            Ok(_) | Err(EnterError::Missing) => self.absent(todo),
-            Err(EnterError::Failed(error)) => {
-                if self.here(&todo).is_none() {
-                    self.unwatched += 1;
-                    self.notices.push_back(Notice::Unwatched(path.into(), error));
-                }
+            Ok(_) | Err(EnterError::Missing) => {
+                self.refused.remove(&*path);
                 self.absent(todo);
+            }
+            Err(EnterError::Failed(error)) => {
+                self.absent(todo.clone());
+                // Also of one that was known, and that cannot be found now.
+                let path: Arc<[u8]> = path.into();
+                if self.here(&todo).is_none() && self.refused.insert(Arc::clone(&path)) {
+                    self.notices.push_back(Notice::Unwatched(path, error));
+                }
             }
         }
     }
@@ -834,7 +841,7 @@ impl Tree {
     /// How many directories could not be watched.
     #[must_use]
     pub fn unwatched(&self) -> usize {
-        self.unwatched
+        self.unwatched + self.refused.len()
     }
 
     /// Appends a node's path. Gives back how many of its bytes a Watch's configuration names: up to

@@ -364,6 +364,7 @@ impl Tree {
             Some(parent) => self.check_awaits(parent),
         }
         self.waiting.remove(&path);
+        self.refused.remove(&path);
         if interest.is_root {
             self.notices.push_back(Notice::Watches(path));
         }

@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     process::{Command, Stdio},
 };
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, Resource, Rlimit, getrlimit, prlimit},
+};
 
 use crate::{
     starts,
@@ -77,6 +80,37 @@ fn no_descriptor_is_inherited_and_signals_are_as_for_a_login() {
         }
         assert_eq!(rest.len(), 3);
     }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_done_when_there_is() {
+    let world = World::new();
+    let daemon = world.start(
+        r#"
+[scheduler.job]
+shell = "echo {pathname}"
+[scheduler.mover]
+rules = [{ action = "move", src_re = '^$DIR/in/(.*\.m)$', dst_re = '$DIR/out/\1' }]
+[[watch]]
+path = "$DIR/in"
+event_map = { IN_CLOSE_WRITE = ["job", "mover"] }
+"#,
+    );
+    let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
+    let before = getrlimit(Resource::Nofile);
+    let limit = |limit| drop(prlimit(pid, Resource::Nofile, limit).unwrap());
+    // All that it has are above.
+    limit(Rlimit { current: Some(3), ..before });
+    world.write("in/x.m", "");
+    daemon.wait_for("WARNING *commands wait until they can be started: *: too many open files");
+    daemon.wait_for("WARNING *a file action waits until it can be done: *: too many open files");
+    fs::create_dir(world.path("in/new")).unwrap();
+    world.write("in/new/y", "");
+    limit(before);
+    daemon.wait_for("job - INFO *done for */in/x.m ");
+    daemon.wait_for("mover - INFO *moved */in/x.m to */out/x.m for ");
+    daemon.wait_for("job - INFO *done for */in/new/y ");
+    assert_eq!(daemon.lines_with(" - ERROR - "), [""; 0]);
 }
 
 #[test]

@@ -430,6 +430,38 @@ fn the_two_limits_behind_emfile_are_told_apart() {
 }
 
 #[test]
+fn what_there_is_no_descriptor_for_is_entered_when_there_is_one() {
+    const NAME: &str = "enter::what_there_is_no_descriptor_for_is_entered_when_there_is_one";
+    // The limit is the whole process's.
+    if !is_inside(NAME, "-r", "true") {
+        return;
+    }
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let dir = tempfile::tempdir().unwrap();
+    File::create(dir.path().join("f")).unwrap();
+    let inotify = instance();
+    let (walkers, woken) = walkers(1, &inotify);
+    // Its reserve is there once it has answered.
+    walk(&walkers, &woken, vec![request("/", CREATE, Look::Nothing)]).remove(0).unwrap();
+    let before = getrlimit(Resource::Nofile);
+    let mut none = before;
+    none.current = Some(3);
+    setrlimit(Resource::Nofile, none).unwrap();
+    walkers.ask(0, request(&dir, CREATE, ALL));
+    while walkers.short_of().is_none() {
+        thread::yield_now();
+    }
+    assert_eq!(walkers.short_of().unwrap().raw_os_error(), Some(libc::EMFILE));
+    setrlimit(Resource::Nofile, before).unwrap();
+    woken.recv().unwrap();
+    let mut answers = Vec::new();
+    walkers.answers(&mut answers);
+    let found = answers.remove(0).1.unwrap();
+    assert!(found.wd.is_some() && names(&found) == [("f".into(), Kind::File)]);
+    assert!(walkers.short_of().is_none());
+}
+
+#[test]
 fn a_user_gets_what_can_be_had() {
     const NAME: &str = "enter::a_user_gets_what_can_be_had";
     if !is_root() {
