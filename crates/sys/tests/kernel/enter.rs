@@ -430,6 +430,20 @@ fn the_two_limits_behind_emfile_are_told_apart() {
 }
 
 #[test]
+fn of_a_file_that_has_lost_its_name_nothing_more_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    let inotify = instance();
+    let mask = libc::IN_MODIFY | libc::IN_CLOSE_WRITE | DELETE;
+    let wd = enter(&inotify, &request(&dir, mask, Look::Nothing)).unwrap().wd.unwrap();
+    let mut file = File::create(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"x").unwrap();
+    drop(file);
+    assert_eq!(seen(&inotify), [(wd, DELETE, "f".into())]);
+}
+
+#[test]
 fn what_there_is_no_descriptor_for_is_entered_when_there_is_one() {
     const NAME: &str = "enter::what_there_is_no_descriptor_for_is_entered_when_there_is_one";
     // The limit is the whole process's.
