@@ -98,7 +98,7 @@ event_map = { IN_CLOSE_WRITE = ["job", "mover"] }
     );
     let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
     let before = getrlimit(Resource::Nofile);
-    let limit = |limit| drop(prlimit(pid, Resource::Nofile, limit).unwrap());
+    let limit = |limit| prlimit(pid, Resource::Nofile, limit).unwrap();
     // All that it has are above.
     limit(Rlimit { current: Some(3), ..before });
     world.write("in/x.m", "");

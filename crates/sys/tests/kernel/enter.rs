@@ -15,6 +15,7 @@ use pyinotifyd_sys::enter::{
 use pyinotifyd_sys::inotify::{InitError, Inotify};
 use pyinotifyd_sys::mounts::{MountChange, MountWatch};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 const ALL: Look = Look::Everything { probe: false };
 
@@ -450,7 +451,6 @@ fn what_there_is_no_descriptor_for_is_entered_when_there_is_one() {
     if !is_inside(NAME, "-r", "true") {
         return;
     }
-    use rustix::process::{Resource, getrlimit, setrlimit};
     let dir = tempfile::tempdir().unwrap();
     File::create(dir.path().join("f")).unwrap();
     let inotify = instance();
