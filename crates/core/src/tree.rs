@@ -466,7 +466,6 @@ pub struct Tree {
     waiting: BTreeSet<Arc<[u8]>>,
     /// What could not even be looked at, each told of once.
     refused: BTreeSet<Arc<[u8]>>,
-    unwatched: usize,
     memory: Memory,
 }
 
@@ -516,7 +515,6 @@ impl Tree {
             notices: VecDeque::new(),
             waiting: BTreeSet::new(),
             refused: BTreeSet::new(),
-            unwatched: 0,
             memory: Memory::default(),
         };
         tree.seek(None, b"", true, Arrival::Present);
@@ -841,7 +839,7 @@ impl Tree {
     /// How many directories could not be watched.
     #[must_use]
     pub fn unwatched(&self) -> usize {
-        self.unwatched + self.refused.len()
+        self.nodes.unwatched() + self.refused.len()
     }
 
     /// Appends a node's path. Gives back how many of its bytes a Watch's configuration names: up to

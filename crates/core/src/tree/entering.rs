@@ -345,13 +345,13 @@ impl Tree {
         match &found.wd {
             Ok(_) => (),
             Err(WatchError::Limit) => {
-                self.unwatched += 1;
+                node.state.unwatched = true;
                 self.notices.push_back(Notice::Limit(path.clone()));
             }
             // On the way to a root it is enough to be able to pass.
             Err(WatchError::Failed(_)) if interest.members.is_empty() => (),
             Err(WatchError::Failed(error)) => {
-                self.unwatched += 1;
+                node.state.unwatched = true;
                 self.notices.push_back(Notice::Unwatched(path.clone(), error.clone()));
             }
         }

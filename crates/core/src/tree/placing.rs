@@ -112,7 +112,9 @@ impl Tree {
             // A rename has made it part of a Watch's path.
             let leads = after.is_trail && old != spots;
             self.nodes[node].state.compared &= !gained;
-            if gained || (anew && after.is_trail) || (leads && after.globs) {
+            // The limit may have been raised since.
+            let refused = anew && self.nodes[node].state.unwatched;
+            if gained || refused || (anew && after.is_trail) || (leads && after.globs) {
                 self.push_todo(node, Why::Arrived(Arrival::Present));
             }
             let mask = self.mask(spots, Some(node));
