@@ -646,16 +646,25 @@ impl Tree {
 
     /// Takes in that something was mounted at, or unmounted from, this path.
     pub fn handle_mount(&mut self, at: &[u8], change: MountChange) {
-        let Some(mut node) = self.top else { return };
+        match self.reach(at) {
+            Some((node, None)) => self.push_todo(node, Why::Mounts(change)),
+            // What stood there may have been deleted behind its other place: of that, nothing is
+            // told here.
+            Some((node, Some(name))) => self.seek(Some(node), name, true, Arrival::Later),
+            None => (),
+        }
+    }
+
+    /// The node at a path, or the last one on the way there and the name that it has not.
+    fn reach<'p>(&self, at: &'p [u8]) -> Option<(NodeId, Option<&'p [u8]>)> {
+        let mut node = self.top?;
         for name in path::names(at) {
             match self.nodes.child(node, name) {
                 Some(child) => node = child,
-                // What stood there may have been deleted behind its other place: of that, nothing
-                // is told here.
-                None => return self.seek(Some(node), name, true, Arrival::Later),
+                None => return Some((node, Some(name))),
             }
         }
-        self.push_todo(node, Why::Mounts(change));
+        Some((node, None))
     }
 
     /// Takes in what the Watches cover now. A Watch with the same paths as before keeps what is
@@ -692,6 +701,12 @@ impl Tree {
         if let Some(top) = self.top {
             let spots = self.scope.top();
             self.respot(top, spots, true);
+        }
+        // Whoever has it read the configuration anew may have mended what was wrong.
+        for at in std::mem::take(&mut self.refused) {
+            if let Some((node, Some(name))) = self.reach(&at) {
+                self.seek(Some(node), name, true, Arrival::Present);
+            }
         }
     }
 

@@ -671,10 +671,11 @@ proptest! {
 }
 
 #[test]
-fn a_known_directory_that_cannot_be_read_anew_is_told_of() {
-    let mut world = World::new(4, vec![coverage(&["/r"], true, true, &NAMES)]);
+fn a_known_directory_that_cannot_be_read_anew_is_told_of_and_sought_again_at_a_reload() {
+    let watches = || vec![coverage(&["/r"], true, true, &NAMES)];
+    let mut world = World::new(4, watches());
     let r = 1;
-    world.kernel.create(r, "d", true).unwrap();
+    let d = world.kernel.create(r, "d", true).unwrap();
     world.settle();
     for name in ["a", "b", "c", "e", "f"] {
         world.kernel.create(r, name, false);
@@ -688,7 +689,7 @@ fn a_known_directory_that_cannot_be_read_anew_is_told_of() {
         {
             let ticket = enter.ticket;
             world.walks.pop_back();
-            world.tree.handle_entered(ticket, refused());
+            world.tree.handle_entered(ticket, refused(), &mut |_, _| ());
         } else if !(world.ask() || world.walk(0) || world.read()) {
             break;
         }
@@ -697,6 +698,13 @@ fn a_known_directory_that_cannot_be_read_anew_is_told_of() {
     let said = Notice::Unwatched(Arc::from(&b"/r/d"[..]), "open: input/output error".into());
     assert_eq!(notices, [said]);
     assert_eq!(world.tree.unwatched(), 1);
+
+    world.tree.handle_scope(Scope::new(watches()));
+    world.settle();
+    assert_eq!(world.tree.unwatched(), 0);
+    world.kernel.create(d, "f", false);
+    world.settle();
+    assert_eq!(world.reader.created.get(&b"/r/d/f"[..]), Some(&1));
 }
 
 #[test]

@@ -6,13 +6,6 @@
 #[path = "../src/runtime/translate.rs"]
 mod translate;
 
-/// What [`translate`] takes from the program. In which words is not tried here.
-mod errors {
-    pub(crate) fn words(error: &std::io::Error) -> String {
-        error.to_string()
-    }
-}
-
 use std::{
     collections::BTreeSet,
     ffi::CString,

@@ -1,7 +1,5 @@
 //! The same things in the words of `core` and in those of `sys`, which do not know each other.
 
-use std::io;
-
 use pyinotifyd_core::{
     record::Wd,
     stamp::{Identity, Stamp},
@@ -14,16 +12,8 @@ use pyinotifyd_sys::{
     stamp::Look,
 };
 
-use crate::errors::words;
-
 /// `ENOENT` (`errno(3)`).
 const GONE: i32 = 2;
-
-/// `ENOMEM` (`errno(3)`).
-const NOMEM: i32 = 12;
-
-/// What adds a watch.
-const ADD_WATCH: &str = "inotify_add_watch";
 
 /// `IN_ONLYDIR` (`inotify(7)`).
 const ONLYDIR: u32 = 0x0100_0000;
@@ -52,7 +42,8 @@ fn found(found: sys::Found) -> Found {
     Found {
         wd: match (found.wd, found.watch_error) {
             (Some(wd), _) => Ok(Wd(wd)),
-            (None, Some(error)) => Err(watch_error(error)),
+            (None, Some(sys::WatchError::Limit)) => Err(WatchError::Limit),
+            (None, Some(error)) => Err(WatchError::Failed(error.to_string())),
             (None, None) => Err(WatchError::Failed("it is not watched".into())),
         },
         id: id(found.id),
@@ -110,23 +101,11 @@ fn closed(closed: sys::Closed) -> Closed {
     }
 }
 
-fn watch_error(error: sys::WatchError) -> WatchError {
-    match error {
-        sys::WatchError::Limit => WatchError::Limit,
-        sys::WatchError::NoMemory => WatchError::Failed(failed(ADD_WATCH, NOMEM)),
-        sys::WatchError::Denied(errno) => WatchError::Failed(failed(ADD_WATCH, errno)),
-        sys::WatchError::Failed { call, errno } => WatchError::Failed(failed(call, errno)),
-    }
-}
-
-fn failed(call: &str, errno: i32) -> String {
-    format!("{call}: {}", words(&io::Error::from_raw_os_error(errno)))
-}
-
 fn enter_error(error: sys::EnterError) -> EnterError {
     match error {
         sys::EnterError::Missing => EnterError::Missing,
-        sys::EnterError::Denied(errno) => EnterError::Failed(failed("open", errno)),
-        sys::EnterError::Failed { call, errno } => EnterError::Failed(failed(call, errno)),
+        error @ (sys::EnterError::Denied(_) | sys::EnterError::Failed { .. }) => {
+            EnterError::Failed(error.to_string())
+        }
     }
 }
