@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{
     io::{FdFlags, fcntl_setfd},
-    process::{Pid, Resource, Rlimit, getrlimit, prlimit},
+    process::{Pid, Resource, Rlimit, getpriority_process, getrlimit, prlimit},
 };
 
 use crate::{
@@ -119,7 +119,9 @@ fn a_command_gets_the_limits_that_are_configured() {
         "umask = \"027\"\nnice = 5\nrlimits = { nofile = 123, core = 0 }\ncwd = \"/usr\"",
         "umask; nice; ulimit -n; ulimit -c; pwd",
     );
-    assert_eq!(lines, ["0027", "5", "123", "0", "/usr"]);
+    // On top of what this has been started with.
+    let nice = (getpriority_process(None).unwrap() + 5).to_string();
+    assert_eq!(lines, ["0027", &*nice, "123", "0", "/usr"]);
 }
 
 #[test]
