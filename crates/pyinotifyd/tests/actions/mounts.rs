@@ -266,7 +266,7 @@ fn a_file_system_that_does_not_answer_is_given_up_on_and_all_others_go_on() {
     command.arg(env!("CARGO_BIN_EXE_pyinotifyd"));
     let daemon =
         world.start_by(command, &[], &format!("[scheduler.job]\nlog = \"{{basename}}\"\n{WATCH}"));
-    let said = "ERROR *cannot watch */in/hung: its file system has not answered for 10 s";
+    let said = "ERROR *cannot watch */in/hung: its file system has not answered for 10s";
     assert_eq!(daemon.lines_with(said).len(), 1);
     world.write("in/x", "");
     daemon.wait_for("job - INFO *done for */in/x ");
