@@ -655,18 +655,6 @@ impl Tree {
         }
     }
 
-    /// The node at a path, or the last one on the way there and the name that it has not.
-    fn reach<'p>(&self, at: &'p [u8]) -> Option<(NodeId, Option<&'p [u8]>)> {
-        let mut node = self.top?;
-        for name in path::names(at) {
-            match self.nodes.child(node, name) {
-                Some(child) => node = child,
-                None => return Some((node, Some(name))),
-            }
-        }
-        Some((node, None))
-    }
-
     /// Takes in what the Watches cover now. A Watch with the same paths as before keeps what is
     /// watched for it.
     pub fn handle_scope(&mut self, mut scope: Scope) {
@@ -892,29 +880,6 @@ impl Tree {
             let unplaced = self.nodes.parent(id).is_none();
             assert_eq!(unplaced, departed || Some(id) == self.top, "only they are in no place");
             assert_ne!(self.nodes[id].spots, SpotsId::NONE, "what is known is of interest");
-        }
-    }
-
-    // -- paths --
-
-    fn path(&self, node: NodeId) -> Vec<u8> {
-        let mut path = Vec::new();
-        self.push_path(node, &mut path);
-        path
-    }
-
-    fn place_path(&self, parent: Option<NodeId>, name: &[u8]) -> Vec<u8> {
-        let Some(parent) = parent else { return b"/".to_vec() };
-        let mut path = self.path(parent);
-        path::push(&mut path, name);
-        path
-    }
-
-    /// The path of an entry, or, with no name, of the node itself.
-    fn place_path_of(&self, node: NodeId, name: &[u8]) -> Vec<u8> {
-        match name {
-            b"" => self.path(node),
-            name => self.place_path(Some(node), name),
         }
     }
 }
