@@ -466,7 +466,8 @@ pub struct Tree {
     notices: VecDeque<Notice>,
     /// Paths of Watches that are waited for, each told of once.
     waiting: BTreeSet<Arc<[u8]>>,
-    unwatched: usize,
+    /// What could not even be looked at, each told of once.
+    refused: BTreeSet<Arc<[u8]>>,
     memory: Memory,
 }
 
@@ -515,7 +516,7 @@ impl Tree {
             beliefs: Beliefs::default(),
             notices: VecDeque::new(),
             waiting: BTreeSet::new(),
-            unwatched: 0,
+            refused: BTreeSet::new(),
             memory: Memory::default(),
         };
         tree.seek(None, b"", true, Arrival::Present);
@@ -597,16 +598,13 @@ impl Tree {
 
     /// Takes in that something was mounted at, or unmounted from, this path.
     pub fn handle_mount(&mut self, at: &[u8], change: MountChange) {
-        let Some(mut node) = self.top else { return };
-        for name in path::names(at) {
-            match self.nodes.child(node, name) {
-                Some(child) => node = child,
-                // What stood there may have been deleted behind its other place: of that, nothing
-                // is told here.
-                None => return self.seek(Some(node), name, true, Arrival::Later),
-            }
+        match self.reach(at) {
+            Some((node, None)) => self.push_todo(node, Why::Mounts(change)),
+            // What stood there may have been deleted behind its other place: of that, nothing is
+            // told here.
+            Some((node, Some(name))) => self.seek(Some(node), name, true, Arrival::Later),
+            None => (),
         }
-        self.push_todo(node, Why::Mounts(change));
     }
 
     /// Takes in what the Watches cover now. A Watch with the same paths as before keeps what is
@@ -643,6 +641,12 @@ impl Tree {
         if let Some(top) = self.top {
             let spots = self.scope.top();
             self.respot(top, spots, true);
+        }
+        // Whoever has it read the configuration anew may have mended what was wrong.
+        for at in std::mem::take(&mut self.refused) {
+            if let Some((node, Some(name))) = self.reach(&at) {
+                self.seek(Some(node), name, true, Arrival::Present);
+            }
         }
     }
 
@@ -790,7 +794,7 @@ impl Tree {
     /// How many directories could not be watched.
     #[must_use]
     pub fn unwatched(&self) -> usize {
-        self.unwatched
+        self.nodes.unwatched() + self.refused.len()
     }
 
     /// Appends a node's path. Gives back how many of its bytes a Watch's configuration names: up to
@@ -828,29 +832,6 @@ impl Tree {
             let unplaced = self.nodes.parent(id).is_none();
             assert_eq!(unplaced, departed || Some(id) == self.top, "only they are in no place");
             assert_ne!(self.nodes[id].spots, SpotsId::NONE, "what is known is of interest");
-        }
-    }
-
-    // -- paths --
-
-    fn path(&self, node: NodeId) -> Vec<u8> {
-        let mut path = Vec::new();
-        self.push_path(node, &mut path);
-        path
-    }
-
-    fn place_path(&self, parent: Option<NodeId>, name: &[u8]) -> Vec<u8> {
-        let Some(parent) = parent else { return b"/".to_vec() };
-        let mut path = self.path(parent);
-        path::push(&mut path, name);
-        path
-    }
-
-    /// The path of an entry, or, with no name, of the node itself.
-    fn place_path_of(&self, node: NodeId, name: &[u8]) -> Vec<u8> {
-        match name {
-            b"" => self.path(node),
-            name => self.place_path(Some(node), name),
         }
     }
 }

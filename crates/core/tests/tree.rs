@@ -19,7 +19,7 @@ use pyinotifyd_core::{
     plan::{NamePattern, PathPattern},
     record::{Record, Wd},
     scope::{Coverage, Scope},
-    tree::{Ask, Notice, Sighting, Tree},
+    tree::{Ask, EnterError, Notice, Sighting, Tree},
 };
 
 use self::support::kernel::{Ino, Kernel, Walk};
@@ -668,6 +668,43 @@ proptest! {
             prop_assert_eq!(told(&world.reader.closed), closed, "IN_CLOSE_WRITE of {}", &at);
         }
     }
+}
+
+#[test]
+fn a_known_directory_that_cannot_be_read_anew_is_told_of_and_sought_again_at_a_reload() {
+    let watches = || vec![coverage(&["/r"], true, true, &NAMES)];
+    let mut world = World::new(4, watches());
+    let r = 1;
+    let d = world.kernel.create(r, "d", true).unwrap();
+    world.settle();
+    for name in ["a", "b", "c", "e", "f"] {
+        world.kernel.create(r, name, false);
+    }
+    let mut notices = Vec::new();
+    let refused = || Err(EnterError::Failed("open: input/output error".into()));
+    loop {
+        // All that is asked about it.
+        if let Some(Walk::Asked(enter)) = world.walks.back()
+            && enter.path == b"/r/d"
+        {
+            let ticket = enter.ticket;
+            world.walks.pop_back();
+            world.tree.handle_entered(ticket, refused(), &mut |_, _| ());
+        } else if !(world.ask() || world.walk(0) || world.read()) {
+            break;
+        }
+        notices.extend(std::iter::from_fn(|| world.tree.poll_notice()));
+    }
+    let said = Notice::Unwatched(Arc::from(&b"/r/d"[..]), "open: input/output error".into());
+    assert_eq!(notices, [said]);
+    assert_eq!(world.tree.unwatched(), 1);
+
+    world.tree.handle_scope(Scope::new(watches()));
+    world.settle();
+    assert_eq!(world.tree.unwatched(), 0);
+    world.kernel.create(d, "f", false);
+    world.settle();
+    assert_eq!(world.reader.created.get(&b"/r/d/f"[..]), Some(&1));
 }
 
 #[test]

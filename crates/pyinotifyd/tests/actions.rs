@@ -24,3 +24,5 @@ mod process;
 mod rules;
 #[path = "actions/scheduling.rs"]
 mod scheduling;
+#[path = "actions/watches.rs"]
+mod watches;

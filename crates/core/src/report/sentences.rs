@@ -97,7 +97,7 @@ impl fmt::Display for Say {
             Self::WatchLimit { path, unwatched } => write!(
                 f,
                 "cannot watch {}: the limit of inotify watches is reached; {} unwatched; raise it \
-                 with sysctl fs.inotify.max_user_watches",
+                 with sysctl fs.inotify.max_user_watches, and reload",
                 shown(path),
                 Count(*unwatched, "directory stays", "directories stay")
             ),

@@ -264,13 +264,17 @@ impl Tree {
                 }
                 self.entered(todo, spots, mask, found, blind, unasked);
             }
-            Ok(_) | Err(EnterError::Missing) => self.absent(todo),
-            Err(EnterError::Failed(error)) => {
-                if self.here(&todo).is_none() {
-                    self.unwatched += 1;
-                    self.notices.push_back(Notice::Unwatched(path.into(), error));
-                }
+            Ok(_) | Err(EnterError::Missing) => {
+                self.refused.remove(&*path);
                 self.absent(todo);
+            }
+            Err(EnterError::Failed(error)) => {
+                self.absent(todo.clone());
+                // Also of one that was known, and that cannot be found now.
+                let path: Arc<[u8]> = path.into();
+                if self.here(&todo).is_none() && self.refused.insert(Arc::clone(&path)) {
+                    self.notices.push_back(Notice::Unwatched(path, error));
+                }
             }
         }
     }
@@ -403,13 +407,13 @@ impl Tree {
         match &found.wd {
             Ok(_) => (),
             Err(WatchError::Limit) => {
-                self.unwatched += 1;
+                node.state.unwatched = true;
                 self.notices.push_back(Notice::Limit(path.clone()));
             }
             // On the way to a root it is enough to be able to pass.
             Err(WatchError::Failed(_)) if interest.members.is_empty() => (),
             Err(WatchError::Failed(error)) => {
-                self.unwatched += 1;
+                node.state.unwatched = true;
                 self.notices.push_back(Notice::Unwatched(path.clone(), error.clone()));
             }
         }
@@ -422,6 +426,7 @@ impl Tree {
             Some(parent) => self.check_awaits(parent),
         }
         self.waiting.remove(&path);
+        self.refused.remove(&path);
         if interest.is_root {
             self.notices.push_back(Notice::Watches(path));
         }

@@ -66,6 +66,8 @@ pub(super) struct State {
     /// It stands where a record put it of which it is not sure that it was about this node, or it was
     /// not where it stands when it was looked at.
     pub(super) doubtful: bool,
+    /// The kernel refused to watch it, and that was told.
+    pub(super) unwatched: bool,
     /// What was told of its entries.
     pub(super) told: Told,
     /// Whether its entries were held against the index for all Watches that it is of, so that what is
@@ -96,6 +98,8 @@ pub(super) struct Nodes {
     /// Further nodes of a descriptor: one inode that is seen at several places.
     aliases: FxHashMap<i32, Vec<u32>>,
     live: usize,
+    /// How many of them the kernel refused to watch.
+    unwatched: usize,
 }
 
 fn hash(parent: u32, name: &[u8]) -> u64 {
@@ -105,6 +109,10 @@ fn hash(parent: u32, name: &[u8]) -> u64 {
 impl Nodes {
     pub(super) fn len(&self) -> usize {
         self.live
+    }
+
+    pub(super) fn unwatched(&self) -> usize {
+        self.unwatched
     }
 
     pub(super) fn contains(&self, id: NodeId) -> bool {
@@ -218,6 +226,7 @@ impl Nodes {
             index
         });
         let generation = self.slots[index as usize].generation + 1;
+        self.unwatched += usize::from(node.state.unwatched);
         self.slots[index as usize] = Node { generation, ..node };
         self.live += 1;
         let id = NodeId { index, generation };
@@ -238,6 +247,7 @@ impl Nodes {
         let node = Node { name: std::mem::take(&mut slot.name), ..slot.clone() };
         self.free.push(id.index);
         self.live -= 1;
+        self.unwatched -= usize::from(node.state.unwatched);
         node
     }
 
@@ -350,6 +360,8 @@ impl Nodes {
         let watched: usize = self.aliases.values().map(Vec::len).sum::<usize>() + self.by_wd.len();
         let held = self.iter().filter(|it| self[*it].wd != Wd::NONE.0).count();
         assert_eq!(watched, held, "descriptors are of live nodes");
+        let refused = self.iter().filter(|it| self[*it].state.unwatched);
+        assert_eq!(refused.count(), self.unwatched, "each is counted once");
     }
 }
 

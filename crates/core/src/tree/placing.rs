@@ -3,9 +3,45 @@
 use std::sync::Arc;
 
 use super::{DEPARTURES, Departure, NodeId, Notice, Otherwise, Todo, Tree, Why};
-use crate::scope::{Arrival, SpotsId};
+use crate::{
+    path,
+    scope::{Arrival, SpotsId},
+};
 
 impl Tree {
+    /// The node at a path, or the last one on the way there and the name that it has not.
+    pub(super) fn reach<'p>(&self, at: &'p [u8]) -> Option<(NodeId, Option<&'p [u8]>)> {
+        let mut node = self.top?;
+        for name in path::names(at) {
+            match self.nodes.child(node, name) {
+                Some(child) => node = child,
+                None => return Some((node, Some(name))),
+            }
+        }
+        Some((node, None))
+    }
+
+    pub(super) fn path(&self, node: NodeId) -> Vec<u8> {
+        let mut path = Vec::new();
+        self.push_path(node, &mut path);
+        path
+    }
+
+    pub(super) fn place_path(&self, parent: Option<NodeId>, name: &[u8]) -> Vec<u8> {
+        let Some(parent) = parent else { return b"/".to_vec() };
+        let mut path = self.path(parent);
+        path::push(&mut path, name);
+        path
+    }
+
+    /// The path of an entry, or, with no name, of the node itself.
+    pub(super) fn place_path_of(&self, node: NodeId, name: &[u8]) -> Vec<u8> {
+        match name {
+            b"" => self.path(node),
+            name => self.place_path(Some(node), name),
+        }
+    }
+
     /// Puts a known node where it was found, which is not where it stood.
     pub(super) fn relocate(&mut self, node: NodeId, todo: &Todo) {
         let Some(parent) = todo.parent else { return };
@@ -112,7 +148,9 @@ impl Tree {
             // A rename has made it part of a Watch's path.
             let leads = after.is_trail && old != spots;
             self.nodes[node].state.compared &= !gained;
-            if gained || (anew && after.is_trail) || (leads && after.globs) {
+            // The limit may have been raised since.
+            let refused = anew && self.nodes[node].state.unwatched;
+            if gained || refused || (anew && after.is_trail) || (leads && after.globs) {
                 self.push_todo(node, Why::Arrived(Arrival::Present));
             }
             let mask = self.mask(spots, Some(node));

@@ -7,7 +7,8 @@ use pyinotifyd_core::{
     plan::{Batch, BatchInput, Busy, Plan, Scheduler, SchedulerId},
     report::{CancelReason, Say},
     schedule::{Command, Counts, Schedule, TaskState},
-    task::{OrderKind, Outcome, RunId, StopHow, TaskId},
+    stamp::IndexId,
+    task::{KeptState, KeptTask, OrderKind, Outcome, RunId, StopHow, TaskId},
 };
 
 use crate::setup::{at, breaker, count, event, ms, order, plan, retry, scheduler};
@@ -826,6 +827,33 @@ fn a_clock_that_goes_back_does_no_harm() {
     desk.order(0, "/g");
     desk.time(110);
     assert_eq!(desk.started_paths(), ["/f", "/g"]);
+}
+
+#[test]
+fn what_was_kept_waits_no_longer_than_its_delay_whatever_the_clock_says_now() {
+    let mut desk = Desk::one(|it| it.delay = ms(10));
+    desk.time(100);
+    let years = 1 << 40;
+    for (id, path, due) in [(1, "/past", 0), (2, "/soon", 105), (3, "/far", years)] {
+        let kept = KeptTask {
+            id: TaskId(id),
+            scheduler: "only".into(),
+            event: event(path, 0),
+            attempt: 1,
+            first: at(0),
+            dir: IndexId::NONE,
+            state: KeptState::Pending { due: at(due) },
+            leader: None,
+        };
+        assert!(desk.schedule.handle_restored(at(100), kept));
+    }
+    desk.schedule.handle_release(at(100));
+    desk.step();
+    assert_eq!((desk.started_paths(), desk.due()), (vec!["/past"], Some(105)));
+    desk.time(105);
+    assert_eq!((desk.started_paths(), desk.due()), (vec!["/soon"], Some(110)));
+    desk.time(110);
+    assert_eq!((desk.started_paths(), desk.due()), (vec!["/far"], None));
 }
 
 #[test]

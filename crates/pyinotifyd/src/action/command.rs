@@ -33,7 +33,10 @@ use std::{
     fs::File,
     io::{self, PipeReader, PipeWriter, Read},
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -75,6 +78,8 @@ struct Shared {
     ended: mpsc::UnboundedSender<(RunId, Outcome)>,
     spawned: OnceLock<mpsc::UnboundedSender<(RunId, Leader)>>,
     running: Mutex<BTreeMap<RunId, watch::Sender<Option<StopHow>>>>,
+    /// Whether it was told that commands wait for room.
+    is_full: AtomicBool,
 }
 
 impl Commands {
@@ -99,6 +104,7 @@ impl Commands {
             ended,
             spawned: OnceLock::new(),
             running: Mutex::default(),
+            is_full: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -242,17 +248,9 @@ impl Attempt {
     }
 
     async fn run(&mut self, command: Arc<Command>) -> Outcome {
-        if self.stop.now().is_some() {
-            return Outcome::Stopped;
-        }
-        let (ours, theirs) = match pipes(&command, self.output) {
-            Ok(pipes) => pipes,
-            Err(error) => return errors::explain(&error, &command.name, None, None).into(),
-        };
-        let child = match self.launch(&command, theirs).await {
-            Launched::Started(child) => child,
-            Launched::Failed(failure) => return failure.into(),
-            Launched::Abandoned => return Outcome::Stopped,
+        let (child, ours) = match self.begin(&command).await {
+            Ok(begun) => begun,
+            Err(outcome) => return outcome,
         };
         match self.attend(child, ours, command.task).await {
             Ok(outcome) => outcome,
@@ -261,6 +259,35 @@ impl Attempt {
                 pyinotifyd_core::path::shown(&command.name),
                 errors::words(&error)
             )),
+        }
+    }
+
+    /// Starts it, as soon as there is room for it: a task is not lost because the machine is full.
+    async fn begin(&mut self, command: &Arc<Command>) -> Result<(Child, Ours), Outcome> {
+        let mut pause = SHORT_PAUSE;
+        loop {
+            if self.stop.now().is_some() {
+                return Err(Outcome::Stopped);
+            }
+            let failure = match pipes(command, self.output) {
+                Ok((ours, theirs)) => match self.launch(command, theirs).await {
+                    Launched::Started(child) => {
+                        self.shared.is_full.store(false, Ordering::Relaxed);
+                        return Ok((child, ours));
+                    }
+                    Launched::Failed(failure) => failure,
+                    Launched::Abandoned => return Err(Outcome::Stopped),
+                },
+                Err(error) => errors::explain(&error, &command.name, None, None),
+            };
+            let Failure::NoRoom(why) = failure else { return Err(failure.into()) };
+            if !self.shared.is_full.swap(true, Ordering::Relaxed) {
+                ::log::warn!("commands wait until they can be started: {why}");
+            }
+            tokio::select! {
+                _ = self.stop.next() => (),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONG_PAUSE),
+            }
         }
     }
 
@@ -372,6 +399,11 @@ const SHORT: Duration = Duration::from_millis(5);
 
 /// After this, a launch may be one that hangs, and others that wait behind it get a thread.
 const SLOW_LAUNCH: Duration = Duration::from_millis(100);
+
+/// What there was no room for is tried again after this, then after twice as long.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
+/// And at least so often.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 
 enum Launched {
     Started(Child),

@@ -106,7 +106,7 @@ pub(crate) fn main_if_asked() {
     let args: Option<Vec<CString>> = args.map(|arg| CString::new(arg.into_vec()).ok()).collect();
     let failure = become_command(&args.expect("arguments of a process have no NUL"));
     let (kind, text) = match &failure {
-        errors::Failure::Temporary(text) => (b'T', text),
+        errors::Failure::NoRoom(text) | errors::Failure::Temporary(text) => (b'T', text),
         errors::Failure::Permanent(text) => (b'P', text),
     };
     let report = [&[kind], text.as_bytes()].concat();

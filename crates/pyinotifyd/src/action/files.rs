@@ -27,7 +27,8 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use pyinotifyd_core::{
@@ -46,6 +47,11 @@ use super::{
     hosted::is_call,
     message::{Line, Say},
 };
+
+/// What there was no descriptor or memory for is tried again after this.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
+/// And so often, for a minute: a file system can say so too, whatever it means by it.
+const ROOM_TRIES: usize = 600;
 
 /// The runs of file rules that go on. Dropped, they are asked to end.
 pub(crate) struct Files {
@@ -264,8 +270,31 @@ fn apply(plan: &Planned, task: &RunTask, is_call: bool, flow: &Flow) -> Outcome 
         Ok(None) => Outcome::Done(Some(words::NO_RULE.into())),
         Err(error) => Outcome::Refused(error.to_string()),
         Ok(Some(_)) if flow.cancel.load(Ordering::Relaxed) => Outcome::Stopped,
-        Ok(Some(plan)) => outcome(plan, task.event.is_dir, apply_plan(plan, task, is_call, flow)),
+        Ok(Some(plan)) => outcome(plan, task.event.is_dir, try_plan(plan, task, is_call, flow)),
     }
+}
+
+/// A task is not lost because the process is full.
+fn try_plan(
+    plan: &FilePlan,
+    task: &RunTask,
+    is_call: bool,
+    flow: &Flow,
+) -> Result<Done, FileError> {
+    let mut result = apply_plan(plan, task, is_call, task.attempt > 1, flow);
+    for tried in 0..ROOM_TRIES {
+        let Err(error) = &result else { break };
+        if !error.is_want_of_room() || flow.cancel.load(Ordering::Relaxed) {
+            break;
+        }
+        if tried == 0 {
+            let why = words::failed(plan, error, task.event.is_dir);
+            ::log::warn!("a file action waits until it can be done: {why}");
+        }
+        thread::sleep(ROOM_PAUSE);
+        result = apply_plan(plan, task, is_call, true, flow);
+    }
+    result
 }
 
 fn outcome(plan: &FilePlan, is_dir: bool, result: Result<Done, FileError>) -> Outcome {
@@ -286,6 +315,7 @@ fn apply_plan(
     plan: &FilePlan,
     task: &RunTask,
     is_call: bool,
+    again: bool,
     flow: &Flow,
 ) -> Result<Done, FileError> {
     let &FilePlan { auto_create, overwrite, rec, filemode, dirmode, user, group, .. } = plan;
@@ -299,7 +329,7 @@ fn apply_plan(
         group,
         // Code of a config.py may ask for several things at once for one task.
         owner: (!is_call).then(|| owner(task)),
-        again: !is_call && task.attempt > 1,
+        again: !is_call && again,
         progress: Some(&flow.progress),
         ..Options::new(&flow.cancel)
     };

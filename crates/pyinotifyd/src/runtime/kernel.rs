@@ -60,6 +60,8 @@ pub(super) struct Kernel {
     wake: Arc<Notify>,
     /// What is asked of the walkers, and since when, oldest first.
     asked: VecDeque<(Ticket, Clock)>,
+    /// Whether it was told that the walkers can open nothing.
+    short: bool,
     /// How many directories have been entered since the tree was last content.
     entered: usize,
     answers: Vec<(u64, Result<sys::Found, sys::EnterError>)>,
@@ -95,6 +97,7 @@ impl Kernel {
             unmounted: VecDeque::new(),
             wake,
             asked,
+            short: false,
             entered: 0,
             answers,
         })
@@ -142,8 +145,12 @@ impl Kernel {
             out.push((ticket, translate::answer(answer)));
         }
         if self.asked.front().is_some_and(|it| it.1.elapsed() >= PATIENCE) {
-            self.give_up(&mut out);
+            match self.walkers.short_of() {
+                Some(error) => self.wait_for_room(&error),
+                None => self.give_up(&mut out),
+            }
         }
+        self.short &= out.is_empty();
         self.entered += out.len();
         out
     }
@@ -159,6 +166,21 @@ impl Kernel {
             memory::trim();
         }
         self.entered = 0;
+    }
+
+    /// The walkers wait for what the whole process lacks. The kernel keeps the events meanwhile.
+    fn wait_for_room(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.short, true) {
+            let why = words(error);
+            ::log::warn!("events wait until directories can be opened: {why}");
+        }
+        self.be_patient();
+    }
+
+    fn be_patient(&mut self) {
+        for asked in &mut self.asked {
+            asked.1 = Clock::now();
+        }
     }
 
     /// The walkers hang: new ones take over what they have not begun.
@@ -180,9 +202,7 @@ impl Kernel {
         for (ticket, request) in waiting {
             self.walkers.ask(ticket, request);
         }
-        for asked in &mut self.asked {
-            asked.1 = Clock::now();
-        }
+        self.be_patient();
         let hung: VecDeque<(Ticket, Clock)> = hung;
         for (ticket, _) in hung {
             out.push((ticket, Err(EnterError::Failed(silent()))));

@@ -44,6 +44,8 @@ pub(super) struct Eyes {
     patience: Duration,
     altogether: Duration,
     thread: Option<Thread>,
+    /// Whether it was told that no thread can be started.
+    blind: bool,
     /// Where file systems are that do not answer, and the looks that hang in them.
     hung: Vec<(Box<[u8]>, Receiver<Looked>)>,
 }
@@ -62,6 +64,7 @@ impl Eyes {
             patience: PATIENCE,
             altogether: ALTOGETHER,
             thread: None,
+            blind: false,
             hung: Vec::new(),
         }
     }
@@ -108,9 +111,15 @@ impl Eyes {
             return None;
         }
         let thread = match self.thread.take().map_or_else(|| Thread::start((self.new)()), Ok) {
-            Ok(thread) => self.thread.insert(thread),
+            Ok(thread) => {
+                self.blind = false;
+                self.thread.insert(thread)
+            }
             Err(error) => {
-                log::error!("files are not looked at: cannot start a thread: {}", words(&error));
+                if !std::mem::replace(&mut self.blind, true) {
+                    let why = words(&error);
+                    log::error!("files are not looked at: cannot start a thread: {why}");
+                }
                 return None;
             }
         };

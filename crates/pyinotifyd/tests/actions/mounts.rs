@@ -237,3 +237,39 @@ fn a_source_that_becomes_a_link_is_not_followed() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_file_system_that_does_not_answer_is_given_up_on_and_all_others_go_on() {
+    if !is_root() {
+        eprintln!("skipped: a file system that hangs, because this is not root");
+        return;
+    }
+    let world = World::new();
+    fs::create_dir(world.path("in/hung")).unwrap();
+    // Whoever asks it waits for the answers of the daemon itself, which does not know that it is asked.
+    let mount = "exec 9<>/dev/fuse && mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 \
+                 none \"$0\"";
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", script]);
+        command.arg(world.path("in/hung"));
+        command
+    };
+    let start = starts::one();
+    let tried = unshare(mount).output();
+    drop(start);
+    if !tried.is_ok_and(|it| it.status.success()) {
+        eprintln!("skipped: a file system that hangs, because FUSE is not to be had");
+        return;
+    }
+    let mut command = unshare(&format!("{mount} && exec \"$@\""));
+    command.arg(env!("CARGO_BIN_EXE_pyinotifyd"));
+    let daemon =
+        world.start_by(command, &[], &format!("[scheduler.job]\nlog = \"{{basename}}\"\n{WATCH}"));
+    let said = "ERROR *cannot watch */in/hung: its file system has not answered for 10s";
+    assert_eq!(daemon.lines_with(said).len(), 1);
+    world.write("in/x", "");
+    daemon.wait_for("job - INFO *done for */in/x ");
+    let (status, _) = daemon.stop();
+    assert!(status.success(), "{status}");
+}

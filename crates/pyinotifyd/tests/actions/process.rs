@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     process::{Command, Stdio},
 };
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, Resource, Rlimit, getpriority_process, getrlimit, prlimit},
+};
 
 use crate::{
     starts,
@@ -80,18 +83,45 @@ fn no_descriptor_is_inherited_and_signals_are_as_for_a_login() {
 }
 
 #[test]
+fn what_there_is_no_room_for_is_done_when_there_is() {
+    let world = World::new();
+    let daemon = world.start(
+        r#"
+[scheduler.job]
+shell = "echo {pathname}"
+[scheduler.mover]
+rules = [{ action = "move", src_re = '^$DIR/in/(.*\.m)$', dst_re = '$DIR/out/\1' }]
+[[watch]]
+path = "$DIR/in"
+event_map = { IN_CLOSE_WRITE = ["job", "mover"] }
+"#,
+    );
+    let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
+    let before = getrlimit(Resource::Nofile);
+    let limit = |limit| prlimit(pid, Resource::Nofile, limit).unwrap();
+    // All that it has are above.
+    limit(Rlimit { current: Some(3), ..before });
+    world.write("in/x.m", "");
+    daemon.wait_for("WARNING *commands wait until they can be started: *: too many open files");
+    daemon.wait_for("WARNING *a file action waits until it can be done: *: too many open files");
+    fs::create_dir(world.path("in/new")).unwrap();
+    world.write("in/new/y", "");
+    limit(before);
+    daemon.wait_for("job - INFO *done for */in/x.m ");
+    daemon.wait_for("mover - INFO *moved */in/x.m to */out/x.m for ");
+    daemon.wait_for("job - INFO *done for */in/new/y ");
+    assert_eq!(daemon.lines_with(" - ERROR - "), [""; 0]);
+}
+
+#[test]
 fn a_command_gets_the_limits_that_are_configured() {
     let lines = told(
         "umask = \"027\"\nnice = 5\nrlimits = { nofile = 123, core = 0 }\ncwd = \"/usr\"",
         "umask; nice; ulimit -n; ulimit -c; pwd",
     );
-    // It is added to that of the daemon, and so to ours.
-    let start = starts::one();
-    let ours = Command::new("nice").output().unwrap();
-    drop(start);
-    let ours: i32 = str::from_utf8(&ours.stdout).unwrap().trim().parse().unwrap();
-    let nice = (ours + 5).min(19).to_string();
-    assert_eq!(lines, ["0027", &nice, "123", "0", "/usr"]);
+    // On top of what this has been started with.
+    let nice = (getpriority_process(None).unwrap() + 5).min(19).to_string();
+    assert_eq!(lines, ["0027", &*nice, "123", "0", "/usr"]);
 }
 
 #[test]

@@ -42,6 +42,33 @@ fn a_task_starts_when_its_writer_has_closed_the_file() {
 }
 
 #[test]
+fn a_file_that_comes_by_a_hard_link_is_taken_when_its_writer_has_closed_it() {
+    let world = World::new();
+    let mut daemon = Daemon::start(
+        &world,
+        r#"
+        [scheduler.take]
+        exec = ["/bin/echo", "GOT", "{pathname}"]
+        ready = "closed"
+        [[watch]]
+        path = "@/w"
+        event_map = { IN_CREATE = "take", IN_CLOSE_WRITE = "take" }
+        "#,
+    );
+    // Whoever publishes a file so closes it under another name, or under none: that is told to nobody.
+    let writer = fs::File::create(world.path("aside")).unwrap();
+    fs::hard_link(world.path("aside"), world.path("w/f")).unwrap();
+    daemon.wait("f is not ready: open for writing");
+    drop(writer);
+    drop(starts::none());
+    daemon.wait("GOT ");
+    daemon.wait(": done for ");
+    daemon.sync();
+    let starts = daemon.log.iter().filter(|it| it.contains(": started for IN_CREATE of ")).count();
+    assert_eq!(starts, 1, "{daemon}");
+}
+
+#[test]
 fn a_task_starts_when_another_file_says_that_its_own_is_done() {
     let world = World::new();
     let mut daemon = Daemon::start(

@@ -396,6 +396,38 @@ fn what_came_into_a_bind_mount_while_it_was_away_is_watched() {
 }
 
 #[test]
+fn what_is_done_in_a_merged_directory_is_told_wherever_it_comes_from() {
+    if !is_inside("roots::what_is_done_in_a_merged_directory_is_told_wherever_it_comes_from") {
+        return;
+    }
+    let world = World::new();
+    let (merged, over) = (world.mkdir("w"), world.mkdir("over"));
+    // An upper directory may not be in a merged one, as the temporary directory may be.
+    run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&over));
+    for dir in ["over/lower/old", "over/upper", "over/work"] {
+        world.mkdir(dir);
+    }
+    world.write("over/lower/old/f");
+    let over = over.display();
+    let dirs = format!("lowerdir={over}/lower,upperdir={over}/upper,workdir={over}/work");
+    let options = format!("{dirs},redirect_dir=off");
+    run(Command::new("mount").args(["-t", "overlay", "none", "-o", &options]).arg(&merged));
+    let mut daemon = Daemon::start(&world, &closed("\"@/w\"", ""));
+    // Both are copied up for this, the file and its directory, and are the same to who watches them.
+    world.write("w/old/f");
+    world.write("w/old/g");
+    assert_eq!(told(&mut daemon), each_closed(&["w/old/f", "w/old/g"]));
+    // What is partly from below cannot be renamed: `mv` copies it.
+    run(Command::new("mv").args([world.path("w/old"), world.path("w/new")]));
+    let mut copied = told(&mut daemon);
+    copied.sort();
+    assert_eq!(copied, each_closed(&["w/new/f", "w/new/g"]));
+    world.write("w/new/h");
+    assert_eq!(told(&mut daemon), each_closed(&["w/new/h"]));
+    daemon.stop();
+}
+
+#[test]
 fn a_bind_mount_is_a_second_place_of_the_same_directory() {
     if !is_inside("roots::a_bind_mount_is_a_second_place_of_the_same_directory") {
         return;

@@ -124,8 +124,10 @@ fn what_the_daemon_does_and_does_not_do_is_told_with_the_reason() {
         // What is told of a task begins with the first of it.
         id.get(..8).map_or_else(|| said.clone(), |short| said.replace(short, name))
     };
+    // One with which none begins.
+    let none = "00000000-0000-0000-0000-000000000000";
     for line in ["cancel", "run-now", "retry"] {
-        page += &named(line, "0", "0");
+        page += &named(line, none, "0");
     }
     page += &named("retry", &waits, "WAITS");
     page += &ask("pause wait");

@@ -3,20 +3,32 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
 
 use super::barrier::Barrier;
-use super::{EnterError, Found, Request, Walker, Way};
+use super::{EnterError, Found, Request, Walker, WatchError, Way};
 use crate::inotify::Inotify;
 
 /// So many answers are told with one wake-up while there is more to do: waking for each would cost
 /// as much as entering.
 const TOGETHER: usize = 32;
+
+/// After this a walker tries again what this process, or the machine, had no room for.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// So often it tries what only the directory's own file system says to have no room for.
+const TRIES: usize = 8;
+
+/// So many descriptors at once are enough to enter a directory.
+const AT_ONCE: usize = 3;
 
 /// A pool of walker threads. Dropping it lets them end after what they are at; it does not wait,
 /// because one may hang in a file system.
@@ -38,6 +50,8 @@ struct Shared {
     /// There are answers that somebody waits for in [`Walkers::wait`].
     answered: Condvar,
     outstanding: AtomicUsize,
+    /// The errno of what the walkers have no room for; 0: they have.
+    short: AtomicI32,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +139,15 @@ impl Walkers {
         std::mem::take(&mut self.shared.lock_queue().requests).into()
     }
 
+    /// Why a walker can open nothing at all, if none can: no descriptor is left, or no memory. It
+    /// goes on with the same directory as soon as there is one, since what is not watched is lost.
+    pub fn short_of(&self) -> Option<io::Error> {
+        match self.shared.short.load(Ordering::Relaxed) {
+            0 => None,
+            errno => Some(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
     /// How many were asked for and not yet given out by [`Walkers::answers`].
     pub fn outstanding(&self) -> usize {
         self.shared.outstanding.load(Ordering::Relaxed)
@@ -160,11 +183,28 @@ impl Shared {
         let mut walker = Walker { barrier, ..Walker::new(inotify, way) };
         let mut next = self.next();
         while let Some((ticket, request)) = next {
-            let answer = walker.enter(&request);
+            let answer = self.enter(&mut walker, &request);
             self.lock_answers().list.push((ticket, answer));
             next = self.next_at_once();
             self.tell(next.is_none(), wake);
             next = next.or_else(|| self.next());
+        }
+    }
+
+    /// Enters, when there is room for it.
+    fn enter(&self, walker: &mut Walker, request: &Request) -> Result<Found, EnterError> {
+        let mut tries = 0;
+        loop {
+            let answer = walker.enter(request);
+            let short = lacks_room(&answer);
+            // What is said of a single directory is the word of its file system, which may be anybody's.
+            let anywhere = short.filter(|_| lacks_room_anywhere());
+            self.short.store(anywhere.unwrap_or(0), Ordering::Relaxed);
+            tries += usize::from(anywhere.is_none());
+            if short.is_none() || tries == TRIES || self.lock_queue().end {
+                return answer;
+            }
+            thread::sleep(PAUSE);
         }
     }
 
@@ -200,4 +240,25 @@ impl Shared {
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// The errno, if it is for want of a descriptor or of memory that a directory was not entered, or
+/// not watched.
+fn lacks_room(answer: &Result<Found, EnterError>) -> Option<i32> {
+    match answer {
+        Ok(Found { watch_error: Some(WatchError::NoMemory), .. }) => Some(libc::ENOMEM),
+        Err(EnterError::Failed { errno, .. }) => Some(*errno).filter(|it| is_want_of_room(*it)),
+        Ok(_) | Err(EnterError::Missing | EnterError::Denied(_)) => None,
+    }
+}
+
+/// Whether what is opened while a directory is entered could not be opened anywhere.
+fn lacks_room_anywhere() -> bool {
+    let open = |_| rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let held: Result<Vec<OwnedFd>, Errno> = (0..AT_ONCE).map(open).collect();
+    held.is_err_and(|it| is_want_of_room(it.raw_os_error()))
+}
+
+fn is_want_of_room(errno: i32) -> bool {
+    [libc::EMFILE, libc::ENFILE, libc::ENOMEM].contains(&errno)
 }

@@ -98,6 +98,12 @@ impl FileError {
         }
     }
 
+    /// Whether it is for want of descriptors or memory, which is about the process and not the files.
+    pub fn is_want_of_room(&self) -> bool {
+        let room = matches!(self.errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM));
+        self.kind == Fault::System && room
+    }
+
     /// Why, in words that need neither call nor path; `None` where the errno is the reason.
     pub fn reason(&self) -> Option<&'static str> {
         Some(match self.kind {

@@ -15,6 +15,7 @@ use pyinotifyd_sys::enter::{
 use pyinotifyd_sys::inotify::{InitError, Inotify};
 use pyinotifyd_sys::mounts::{MountChange, MountWatch};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 const ALL: Look = Look::Everything { probe: false };
 
@@ -427,6 +428,51 @@ fn the_two_limits_behind_emfile_are_told_apart() {
         files.push(file);
     }
     assert!(matches!(Inotify::new(), Err(InitError::DescriptorLimit(_))));
+}
+
+#[test]
+fn of_a_file_that_has_lost_its_name_nothing_more_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    let inotify = instance();
+    let mask = libc::IN_MODIFY | libc::IN_CLOSE_WRITE | DELETE;
+    let wd = enter(&inotify, &request(&dir, mask, Look::Nothing)).unwrap().wd.unwrap();
+    let mut file = File::create(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"x").unwrap();
+    drop(file);
+    assert_eq!(seen(&inotify), [(wd, DELETE, "f".into())]);
+}
+
+#[test]
+fn what_there_is_no_descriptor_for_is_entered_when_there_is_one() {
+    const NAME: &str = "enter::what_there_is_no_descriptor_for_is_entered_when_there_is_one";
+    // The limit is the whole process's.
+    if !is_inside(NAME, "-r", "true") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    File::create(dir.path().join("f")).unwrap();
+    let inotify = instance();
+    let (walkers, woken) = walkers(1, &inotify);
+    // Its reserve is there once it has answered.
+    walk(&walkers, &woken, vec![request("/", CREATE, Look::Nothing)]).remove(0).unwrap();
+    let before = getrlimit(Resource::Nofile);
+    let mut none = before;
+    none.current = Some(3);
+    setrlimit(Resource::Nofile, none).unwrap();
+    walkers.ask(0, request(&dir, CREATE, ALL));
+    while walkers.short_of().is_none() {
+        thread::yield_now();
+    }
+    assert_eq!(walkers.short_of().unwrap().raw_os_error(), Some(libc::EMFILE));
+    setrlimit(Resource::Nofile, before).unwrap();
+    woken.recv().unwrap();
+    let mut answers = Vec::new();
+    walkers.answers(&mut answers);
+    let found = answers.remove(0).1.unwrap();
+    assert!(found.wd.is_some() && names(&found) == [("f".into(), Kind::File)]);
+    assert!(walkers.short_of().is_none());
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) const SH: &CStr = c"/bin/sh";
 /// Why a command was not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
+    /// For want of what all processes share: descriptors, memory, processes. It is not the command's.
+    NoRoom(String),
     /// For want of something that may be there another time.
     Temporary(String),
     /// It would fail again.
@@ -28,14 +30,20 @@ impl Failure {
     /// Of which kind the error is.
     #[must_use]
     pub(crate) fn of(error: &io::Error, text: String) -> Self {
-        if is_permanent(error) { Self::Permanent(text) } else { Self::Temporary(text) }
+        if is_permanent(error) {
+            Self::Permanent(text)
+        } else if is_want_of_room(error) {
+            Self::NoRoom(text)
+        } else {
+            Self::Temporary(text)
+        }
     }
 
     /// What failed, and why.
     #[must_use]
     pub(crate) fn text(&self) -> &str {
         match self {
-            Self::Temporary(text) | Self::Permanent(text) => text,
+            Self::NoRoom(text) | Self::Temporary(text) | Self::Permanent(text) => text,
         }
     }
 }
@@ -43,7 +51,7 @@ impl Failure {
 impl From<Failure> for Outcome {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Temporary(text) => Self::Failed(text),
+            Failure::NoRoom(text) | Failure::Temporary(text) => Self::Failed(text),
             Failure::Permanent(text) => Self::Refused(text),
         }
     }
@@ -67,9 +75,19 @@ fn is_permanent(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(ELOOP | ELIBBAD))
 }
 
+/// Whether anybody would be told this now, whatever he asked for.
+#[must_use]
+pub(crate) fn is_want_of_room(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EAGAIN | ENOMEM | ENFILE | EMFILE))
+}
+
 /// `errno(3)` numbers that `std` has no stable name for; the same on every architecture that Rust
 /// supports but MIPS and SPARC, where the command is tried again for nothing.
 const ENOEXEC: i32 = 8;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 const ELOOP: i32 = 40;
 const ELIBBAD: i32 = 80;
 
@@ -191,9 +209,12 @@ mod tests {
 
     #[test]
     fn errors_of_the_moment_are_tried_again() {
-        // EAGAIN, ENOMEM, EMFILE, ETXTBSY.
-        for error in [11, 12, 24, 26] {
+        // ETXTBSY, EIO.
+        for error in [26, 5, EAGAIN, ENOMEM, ENFILE, EMFILE] {
+            let failure = Failure::of(&os(error), String::new());
+            let for_room = matches!(failure, Failure::NoRoom(_));
             assert!(!is_permanent(&os(error)), "{error}");
+            assert_eq!(for_room, ![26, 5].contains(&error), "{error}");
         }
         // ENOENT, E2BIG, EACCES.
         for error in [2, 7, 13, ENOEXEC, ELOOP, ELIBBAD] {
