@@ -451,6 +451,12 @@ impl Schedule {
         self.tasks.is_empty() && self.runs.is_empty()
     }
 
+    /// How many tasks have not started.
+    #[must_use]
+    pub fn unstarted(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Whether nothing is left of all that has been: no task, no run, no timer, no memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {

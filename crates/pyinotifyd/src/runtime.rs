@@ -281,8 +281,7 @@ impl Loop {
             if let Some(say) = self.keeping.as_mut().and_then(Keeping::poll_report) {
                 self.tell(say);
             }
-            let counts = self.engine.schedule().counts();
-            if self.slack.is_due(counts.waiting + counts.ready, Clock::now) {
+            if self.slack.is_due(self.engine.schedule().unstarted(), Clock::now) {
                 memory::trim();
             }
             if self.over {

@@ -1,4 +1,4 @@
-//! The kernel's errors, as people are told of them.
+//! The kernel's errors: what people are told of them, and what is meant by them.
 
 use std::io;
 
@@ -14,6 +14,13 @@ pub fn words(error: &io::Error) -> String {
 /// The same, by its number.
 pub(crate) fn name(errno: i32) -> String {
     words(&io::Error::from_raw_os_error(errno))
+}
+
+/// Whether it is for want of a descriptor or of memory: anybody would be told this now, whatever was
+/// asked for.
+#[must_use]
+pub fn is_want_of_room(errno: i32) -> bool {
+    [libc::EMFILE, libc::ENFILE, libc::ENOMEM].contains(&errno)
 }
 
 #[cfg(test)]

@@ -88,6 +88,10 @@ impl<T: Entry> Table<T> {
         self.entries.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn contains(&self, key: u32) -> bool {
         self.entries.contains(key)
     }

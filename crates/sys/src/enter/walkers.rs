@@ -15,6 +15,7 @@ use rustix::thread::UnshareFlags;
 
 use super::barrier::Barrier;
 use super::{EnterError, Found, Request, Walker, WatchError, Way};
+use crate::errno::is_want_of_room;
 use crate::inotify::Inotify;
 
 /// So many answers are told with one wake-up while there is more to do: waking for each would cost
@@ -257,8 +258,4 @@ fn lacks_room_anywhere() -> bool {
     let open = |_| rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let held: Result<Vec<OwnedFd>, Errno> = (0..AT_ONCE).map(open).collect();
     held.is_err_and(|it| is_want_of_room(it.raw_os_error()))
-}
-
-fn is_want_of_room(errno: i32) -> bool {
-    [libc::EMFILE, libc::ENFILE, libc::ENOMEM].contains(&errno)
 }

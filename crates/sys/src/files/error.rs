@@ -100,8 +100,8 @@ impl FileError {
 
     /// Whether it is for want of descriptors or memory, which is about the process and not the files.
     pub fn is_want_of_room(&self) -> bool {
-        let room = matches!(self.errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM));
-        self.kind == Fault::System && room
+        let is_room = |it: Errno| errno::is_want_of_room(it.raw_os_error());
+        self.kind == Fault::System && self.errno.is_some_and(is_room)
     }
 
     /// Why, in words that need neither call nor path; `None` where the errno is the reason.

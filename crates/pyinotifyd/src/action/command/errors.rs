@@ -9,6 +9,7 @@ use std::{
 };
 
 use pyinotifyd_core::{path::shown, task::Outcome};
+use pyinotifyd_sys::errno;
 
 pub(crate) use crate::errors::words;
 
@@ -75,19 +76,15 @@ fn is_permanent(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(ELOOP | ELIBBAD))
 }
 
-/// Whether anybody would be told this now, whatever he asked for.
-#[must_use]
-pub(crate) fn is_want_of_room(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(EAGAIN | ENOMEM | ENFILE | EMFILE))
+/// Whether any command would be told this now: also that there may be no more processes.
+fn is_want_of_room(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|it| it == EAGAIN || errno::is_want_of_room(it))
 }
 
 /// `errno(3)` numbers that `std` has no stable name for; the same on every architecture that Rust
 /// supports but MIPS and SPARC, where the command is tried again for nothing.
 const ENOEXEC: i32 = 8;
 const EAGAIN: i32 = 11;
-const ENOMEM: i32 = 12;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
 const ELOOP: i32 = 40;
 const ELIBBAD: i32 = 80;
 
@@ -209,8 +206,8 @@ mod tests {
 
     #[test]
     fn errors_of_the_moment_are_tried_again() {
-        // ETXTBSY, EIO.
-        for error in [26, 5, EAGAIN, ENOMEM, ENFILE, EMFILE] {
+        // ETXTBSY, EIO, and for want of room EAGAIN, ENOMEM, ENFILE, EMFILE.
+        for error in [26, 5, 11, 12, 23, 24] {
             let failure = Failure::of(&os(error), String::new());
             let for_room = matches!(failure, Failure::NoRoom(_));
             assert!(!is_permanent(&os(error)), "{error}");
